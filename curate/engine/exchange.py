@@ -1,0 +1,284 @@
+"""The exchange: the only global step. Scatter sorts rows by key into run files, reduce merges key ranges of many.
+
+Rows are Arrow batches whose sort columns are uint64; the first sort column is the routing key, so a partition is a range
+of it, and (partition, key) order is key order. A run file holds blocks of sorted rows and a footer with each block's
+first routing key, so a reducer reads one contiguous range per file. Merging reads blocks, never whole ranges: a key
+with a billion rows needs no more memory than one with two. Sort columns together must be unique, so that equal rows
+from different files have one order whatever the files are.
+
+File layout: blocks (Arrow IPC record batch messages), then a JSON footer {schema, blocks}, its length (8 bytes, little
+endian), and the magic.
+"""
+
+from __future__ import annotations
+
+import base64
+import heapq
+import json
+import os
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from curate import storage
+from curate.errors import InputError
+
+MAGIC: Final = b"CURATEX1"
+BLOCK_BYTES: Final = 1 << 20
+SORT_BYTES: Final = 64 << 20
+MIN_SEGMENT_BYTES: Final = 64 << 10
+MAX_FAN_IN: Final = 256
+KEY_SPAN: Final = 1 << 64
+
+
+def partition_range(partition: int, partitions: int) -> tuple[int, int]:
+    """Return the half-open range of routing keys [low, high) of a partition."""
+    return -(-partition * KEY_SPAN // partitions), -(-(partition + 1) * KEY_SPAN // partitions)
+
+
+def partition_count(total_bytes: int, partition_bytes: int) -> int:
+    """Return how many partitions hold `total_bytes`: a function of data size alone, never of machines."""
+    return max(1, -(-total_bytes // partition_bytes))
+
+
+def merge_groups(files: int, total_bytes: int, partitions: int) -> list[range]:
+    """Return the groups of files that a merge level joins first, so that a planned segment is not under 64 KiB and a
+    reducer does not open more than 256 files; no groups if the files can be read as they are."""
+    tiny = partitions > 1 and total_bytes < MIN_SEGMENT_BYTES * files * partitions
+    if files <= 16 or not (tiny or files > MAX_FAN_IN):
+        return []
+    group = max(2, min(MAX_FAN_IN, -(-MIN_SEGMENT_BYTES * files * partitions // max(1, total_bytes))))
+    return [range(start, min(start + group, files)) for start in range(0, files, group)]
+
+
+def _column(batch: pa.RecordBatch | pa.Table, name: str) -> NDArray[np.uint64]:
+    column = batch.column(name)
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.uint64)
+
+
+def sort_order(columns: Sequence[NDArray[np.uint64]]) -> NDArray[np.int64]:
+    """Return the order that sorts rows by uint64 columns, the first most significant.
+
+    Keys are mostly unique: one plain sort of the first column, then only rows with equal keys are sorted by the rest.
+    """
+    order = np.argsort(columns[0], kind="stable")
+    if len(columns) == 1 or len(order) < 2:
+        return order
+    first = columns[0][order]
+    same = first[1:] == first[:-1]
+    if not same.any():
+        return order
+    tied = np.zeros(len(order), dtype=bool)
+    tied[1:] |= same
+    tied[:-1] |= same
+    rows = order[tied]
+    order[tied] = rows[np.lexsort([column[rows] for column in reversed(columns)])]
+    return order
+
+
+def sort_batch(batch: pa.RecordBatch, sort: Sequence[str]) -> pa.RecordBatch:
+    """Return the rows of `batch` sorted by uint64 columns."""
+    return batch.take(pa.array(sort_order([_column(batch, name) for name in sort])))
+
+
+class RunWriter:
+    """Writes sorted rows to a run file, block by block."""
+
+    def __init__(self, path: str, schema: pa.Schema, sort: Sequence[str]) -> None:
+        self._stream = open(path, "wb")  # noqa: SIM115 - closed by close(), which writes the footer
+        self._schema = schema
+        self._sort = list(sort)
+        self._offsets: list[int] = [0]
+        self._first: list[int] = []
+        self._last = 0
+        self.rows = 0
+        self.bytes = 0
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append rows that sort after everything written before."""
+        if batch.num_rows == 0:
+            return
+        rows = max(1, batch.num_rows * BLOCK_BYTES // max(1, batch.nbytes))
+        for start in range(0, batch.num_rows, rows):
+            block = batch.slice(start, rows)
+            # slices share their parent's buffers; combining makes the message hold only its own rows
+            block = pa.Table.from_batches([block]).combine_chunks().to_batches()[0] if len(block) < len(batch) else block
+            self._first.append(int(_column(block.slice(0, 1), self._sort[0])[0]))
+            self._stream.write(block.serialize())
+            self._offsets.append(self._stream.tell())
+        self._last = int(_column(batch.slice(batch.num_rows - 1), self._sort[0])[0])
+        self.rows += batch.num_rows
+
+    def close(self) -> None:
+        """Write the footer."""
+        footer = json.dumps(
+            {
+                "schema": base64.b64encode(self._schema.serialize()).decode(),
+                "sort": self._sort,
+                "rows": self.rows,
+                "offsets": self._offsets,
+                "first": [str(key) for key in self._first],
+                "last": str(self._last),
+            }
+        ).encode()
+        self._stream.write(footer + struct.pack("<Q", len(footer)) + MAGIC)
+        self.bytes = self._stream.tell()
+        self._stream.close()
+
+
+class RunReader:
+    """Reads key ranges of one run file."""
+
+    def __init__(self, uri: str) -> None:
+        self._stream = storage.open_input(uri)
+        size = self._stream.size()
+        tail = bytes(self._stream.read_at(min(size, 16), max(0, size - 16)))
+        if tail[8:] != MAGIC:
+            raise InputError("exchange", f"{uri}: is no exchange file, or was cut off; delete it and run again")
+        (length,) = struct.unpack("<Q", tail[:8])
+        footer: dict[str, Any] = json.loads(bytes(self._stream.read_at(length, size - 16 - length)))
+        self.schema: pa.Schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(footer["schema"])))
+        self.sort: list[str] = footer["sort"]
+        self.rows: int = footer["rows"]
+        self._offsets: list[int] = footer["offsets"]
+        self._first = np.array([int(key) for key in footer["first"]], dtype=np.uint64)
+        self._last = int(footer["last"])
+
+    def read(self, low: int = 0, high: int = KEY_SPAN) -> Iterator[pa.RecordBatch]:
+        """Yield the blocks of rows whose routing key is in [low, high), cut to it."""
+        if self.rows == 0 or self._last < low:
+            return
+        start = max(0, int(np.searchsorted(self._first, np.uint64(low), side="left")) - 1)
+        for block in range(start, len(self._first)):
+            if int(self._first[block]) >= high:
+                return
+            offset = self._offsets[block]
+            buffer = self._stream.read_at(self._offsets[block + 1] - offset, offset)
+            batch = pa.ipc.read_record_batch(pa.py_buffer(buffer), self.schema)
+            keys = _column(batch, self.sort[0])
+            first = int(np.searchsorted(keys, np.uint64(low), side="left"))
+            last = len(keys) if high >= KEY_SPAN else int(np.searchsorted(keys, np.uint64(high), side="left"))
+            if first < last:
+                yield batch.slice(first, last - first)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+
+
+def write_run(path: str, batches: Iterable[pa.RecordBatch], schema: pa.Schema, sort: Sequence[str]) -> int:
+    """Sort `batches` into a run file at the local `path` in bounded memory and return the number of rows.
+
+    Up to 64 MiB are sorted in memory; more is spilled beside `path` as sorted runs and merged.
+    """
+    pending: list[pa.RecordBatch] = []
+    spills: list[str] = []
+    size = 0
+    try:
+        for batch in batches:
+            pending.append(batch)
+            size += batch.nbytes
+            if size >= SORT_BYTES:
+                spills.append(f"{path}.{len(spills)}.tmp")
+                _write_sorted(spills[-1], pending, schema, sort)
+                pending, size = [], 0
+        if not spills:
+            return _write_sorted(path, pending, schema, sort)
+        if pending:
+            spills.append(f"{path}.{len(spills)}.tmp")
+            _write_sorted(spills[-1], pending, schema, sort)
+        writer = RunWriter(path, schema, sort)
+        for batch in merge(spills):
+            writer.write(batch)
+        writer.close()
+        return writer.rows
+    finally:
+        for spill in spills:
+            if os.path.exists(spill):
+                os.unlink(spill)
+
+
+def _write_sorted(path: str, batches: Sequence[pa.RecordBatch], schema: pa.Schema, sort: Sequence[str]) -> int:
+    writer = RunWriter(path, schema, sort)
+    table = pa.Table.from_batches(batches, schema=schema).combine_chunks()
+    for batch in table.to_batches():
+        writer.write(sort_batch(batch, sort))
+    writer.close()
+    return writer.rows
+
+
+class _Cursor:
+    """The unread rows of one run within a range."""
+
+    def __init__(self, reader: RunReader, low: int, high: int) -> None:
+        self._blocks = reader.read(low, high)
+        self.batch: pa.RecordBatch | None = None
+        self._sort = reader.sort
+        self.advance()
+
+    def advance(self) -> None:
+        """Read the next block; `batch` is None at the end."""
+        self.batch = next(self._blocks, None)
+
+    def last(self) -> tuple[int, ...]:
+        """Return the sort columns of the last row in hand."""
+        assert self.batch is not None
+        row = self.batch.slice(self.batch.num_rows - 1)
+        return tuple(int(_column(row, name)[0]) for name in self._sort)
+
+    def split(self, bound: tuple[int, ...]) -> pa.RecordBatch:
+        """Take the rows that sort at or before `bound`."""
+        assert self.batch is not None
+        count = _count_until(self.batch, self._sort, bound)
+        head = self.batch.slice(0, count)
+        if count == self.batch.num_rows:
+            self.advance()
+        else:
+            self.batch = self.batch.slice(count)
+        return head
+
+
+def _count_until(batch: pa.RecordBatch, sort: Sequence[str], bound: tuple[int, ...]) -> int:
+    low, high = 0, batch.num_rows
+    for name, value in zip(sort, bound, strict=True):
+        column = _column(batch, name)[low:high]
+        left = low + int(np.searchsorted(column, np.uint64(value), side="left"))
+        right = low + int(np.searchsorted(column, np.uint64(value), side="right"))
+        low, high = left, right
+        if low == high:
+            return low
+    return high
+
+
+def merge(uris: Sequence[str], low: int = 0, high: int = KEY_SPAN) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of many run files with routing keys in [low, high), in order, a few blocks at a time.
+
+    Each step finds the smallest last row among the blocks in hand: everything up to it can be emitted. Memory is one
+    block (about 1 MiB) per file.
+    """
+    readers = [RunReader(uri) for uri in uris]
+    try:
+        cursors = [cursor for reader in readers if (cursor := _Cursor(reader, low, high)).batch is not None]
+        heap = [(cursor.last(), index) for index, cursor in enumerate(cursors)]
+        heapq.heapify(heap)
+        while heap:
+            bound, owner = heapq.heappop(heap)
+            waiting = [cursor for cursor in cursors if cursor.batch is not None]
+            heads = [head for cursor in waiting if (head := cursor.split(bound)).num_rows]
+            # only the cursor whose last row was the bound has moved to its next block
+            if cursors[owner].batch is not None:
+                heapq.heappush(heap, (cursors[owner].last(), owner))
+            if len(heads) == 1:
+                yield heads[0]
+            else:
+                table = pa.Table.from_batches(heads).combine_chunks()
+                yield sort_batch(table.to_batches()[0], readers[0].sort)
+    finally:
+        for reader in readers:
+            reader.close()

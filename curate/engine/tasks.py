@@ -1,0 +1,356 @@
+"""A task: a pure function of settings and input bytes, its content-addressed key, and the receipt that commits it.
+
+A task's key is the hash of everything that can shape its output bytes and of nothing else: stage name and version,
+settings, library versions, input content ids and range. No path, time, host or worker takes part. A task writes its
+outputs beside their final places, commits them, and then its receipt; a receipt that exists means that the work is done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version as library_version
+from typing import Any, Literal
+
+import pyarrow as pa
+import xxhash
+
+from curate import storage
+from curate.errors import InvariantError
+from curate.schema import ID_MODULUS, id_sum
+
+Kind = Literal["map", "scatter", "reduce"]
+
+
+@dataclass(frozen=True)
+class FileRef:
+    """A file that a task reads or wrote. ``path`` is relative to the run folder, or a URI for a source file; ``id``
+    identifies its content; ``rows`` is what it holds where that is known."""
+
+    path: str
+    id: str
+    bytes: int = 0
+    rows: int = 0
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """One unit of work. ``unit`` is what people see in messages; everything else but ``function`` enters the key."""
+
+    stage: str
+    version: int
+    kind: Kind
+    function: str
+    unit: str
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, Sequence[FileRef]]
+    libraries: Sequence[str] = ()
+
+    @property
+    def key(self) -> str:
+        """32 hex digits that change when, and only when, the output bytes may change."""
+        content = {
+            "stage": self.stage,
+            "version": self.version,
+            "settings": self.settings,
+            "inputs": {name: [ref.id for ref in refs] for name, refs in self.inputs.items()},
+            "libraries": {name: library_version(name) for name in sorted(self.libraries)},
+        }
+        return hash_json(content)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the spec as plain JSON data."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> TaskSpec:
+        """Return the spec that `to_json` wrote."""
+        inputs = {name: tuple(FileRef(**ref) for ref in refs) for name, refs in data["inputs"].items()}
+        return TaskSpec(**{**data, "inputs": inputs})
+
+
+def hash_json(data: Any) -> str:
+    """Return 32 hex digits (xxh3-128) of the canonical JSON of `data`."""
+    return xxhash.xxh3_128_hexdigest(canonical_json(data).encode())
+
+
+def canonical_json(data: Any) -> str:
+    """Return JSON with sorted keys and no white space. NaN is refused."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+@dataclass
+class Flow:
+    """How many documents went somewhere, and the sum of their ids modulo 2**128."""
+
+    count: int = 0
+    ids: int = 0
+
+    def add(self, ids: pa.Array | pa.ChunkedArray) -> None:
+        """Add an array of fixed_size_binary[16] ids."""
+        self.count += len(ids)
+        self.ids = (self.ids + id_sum(ids)) % ID_MODULUS
+
+    def plus(self, other: Flow) -> Flow:
+        """Return the sum of two flows."""
+        return Flow(self.count + other.count, (self.ids + other.ids) % ID_MODULUS)
+
+
+FLOWS = ("in", "kept", "dropped", "errors")
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """The proof that a task is done: what it wrote, what flowed through it, its integer statistics, its quarantine.
+
+    ``cost`` (CPU seconds, peak resident MiB) is information about this attempt; nothing reads it back into outputs.
+    """
+
+    key: str
+    stage: str
+    unit: str
+    outputs: Mapping[str, Sequence[FileRef]]
+    flows: Mapping[str, Flow]
+    stats: Mapping[str, int]
+    facts: Mapping[str, Any]
+    quarantined: Sequence[Mapping[str, Any]]
+    cost: Mapping[str, float]
+
+    def files(self, name: str) -> Sequence[FileRef]:
+        """Return the files that the task wrote under an output name, in the order written."""
+        return self.outputs.get(name, ())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the receipt as plain JSON data; id sums are hex strings, since JSON numbers are not 128 bits wide."""
+        data = asdict(self)
+        data["flows"] = {name: [flow.count, f"{flow.ids:032x}"] for name, flow in self.flows.items()}
+        return data
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Receipt:
+        """Return the receipt that `to_json` wrote."""
+        return Receipt(
+            **{
+                **data,
+                "outputs": {n: tuple(FileRef(**ref) for ref in refs) for n, refs in data["outputs"].items()},
+                "flows": {name: Flow(count, int(ids, 16)) for name, (count, ids) in data["flows"].items()},
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Job:
+    """One attempt at a task. ``careful`` asks for one document at a time, so that a crash names its document;
+    ``skip`` maps the labels of quarantined documents to the reason."""
+
+    spec: TaskSpec
+    run: str
+    careful: bool = False
+    skip: Mapping[str, str] = field(default_factory=dict)
+    scratch: str | None = None
+    timeout_s: float = 600.0
+    memory_bytes: int = 4 << 30
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the job as plain JSON data."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Job:
+        """Return the job that `to_json` wrote."""
+        return Job(**{**data, "spec": TaskSpec.from_json(data["spec"])})
+
+
+class Task:
+    """What a stage function is given: settings, inputs, places to write, and books to keep."""
+
+    def __init__(self, job: Job, heartbeat: Callable[[str], None], scratch: str) -> None:
+        self.spec = job.spec
+        self.settings = job.spec.settings
+        self.key = job.spec.key
+        self.run = job.run
+        self.careful = job.careful
+        self.heartbeat = heartbeat
+        self.flows = {name: Flow() for name in FLOWS}
+        self.stats: Counter[str] = Counter()
+        self.facts: dict[str, Any] = {}
+        self.quarantined: list[dict[str, Any]] = []
+        self.skip = job.skip
+        self.scratch = scratch
+        self._staged: list[Output] = []
+        self._open: set[str] = set()
+
+    def inputs(self, name: str) -> Sequence[FileRef]:
+        """Return the input files of a name; none if the plan gave none."""
+        return self.spec.inputs.get(name, ())
+
+    def input(self, name: str) -> FileRef:
+        """Return the one input file of a name."""
+        (ref,) = self.spec.inputs[name]
+        return ref
+
+    def uri(self, ref: FileRef) -> str:
+        """Return where to read `ref`."""
+        return ref.path if "://" in ref.path or os.path.isabs(ref.path) else storage.join(self.run, ref.path)
+
+    def local(self, refs: Sequence[FileRef]) -> str:
+        """Return a local folder that holds `refs` under their own names: their own folder if they are local, else a
+        copy that later tasks of this machine share."""
+        uris = [self.uri(ref) for ref in refs]
+        if all(storage.is_local(uri) for uri in uris):
+            return os.path.dirname(storage.local_path(uris[0]))
+        folder = os.path.join(tempfile.gettempdir(), "curate-files-" + hash_json([ref.id for ref in refs]))
+        os.makedirs(folder, exist_ok=True)
+        for ref, uri in zip(refs, uris, strict=True):
+            target = os.path.join(folder, os.path.basename(ref.path))
+            if not os.path.exists(target):
+                storage.write_bytes(target, storage.read_bytes(uri))
+        return folder
+
+    @contextlib.contextmanager
+    def write(self, name: str, pattern: str) -> Iterator[Output]:
+        """Give a local path to build one output file in. It is published after the stage function has returned, at
+        `pattern` below the run folder, where ``{key}``, ``{number}`` (of the file among those of its name) and
+        ``{digest}`` (16 hex digits of its content) are filled in."""
+        number = sum(1 for staged in self._staged if staged.name == name)
+        path = storage.staging_path(storage.join(self.run, pattern), self.scratch)
+        output = Output(name, pattern, path, number)
+        self._open.add(path)
+        yield output
+        self._staged.append(output)
+
+    def commit(self) -> dict[str, list[FileRef]]:
+        """Publish every output and return what was written, by output name."""
+        outputs: dict[str, list[FileRef]] = {}
+        for output in self._staged:
+            size, digest = _digest(output.path)
+            final = output.pattern.format(key=self.key, number=f"{output.number:05d}", digest=digest[:16])
+            storage.commit(output.path, storage.join(self.run, final))
+            outputs.setdefault(output.name, []).append(
+                FileRef(final, f"{size}-{digest}", size, output.rows, output.facts)
+            )
+        return outputs
+
+    def discard(self) -> None:
+        """Delete what was staged and not published."""
+        for path in self._open:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+    def check_flows(self) -> None:
+        """Raise InvariantError unless in = kept + dropped + errors, as a count and as a sum of ids."""
+        out = self.flows["kept"].plus(self.flows["dropped"]).plus(self.flows["errors"])
+        if out != self.flows["in"]:
+            raise InvariantError(
+                f"{self.spec.stage} {self.spec.unit}: {self.flows['in'].count} documents in, but "
+                f"{out.count} kept, dropped or in error; this is a bug, please report it"
+            )
+
+
+@dataclass
+class Output:
+    """A file being written: its local path, and what its receipt will say of it."""
+
+    name: str
+    pattern: str
+    path: str
+    number: int
+    rows: int = 0
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def _digest(path: str) -> tuple[int, str]:
+    """Return size and xxh3-128 of a file."""
+    digest = xxhash.xxh3_128()
+    with open(path, "rb") as stream:
+        while block := stream.read(storage.COPY_BYTES):
+            digest.update(block)
+    return os.path.getsize(path), digest.hexdigest()
+
+
+def sha256_file(path: str) -> str:
+    """Return the sha256 of a local file as hex digits."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def resolve_function(name: str) -> Callable[[Task], None]:
+    """Return the function that ``module:function`` names."""
+    module, _, attribute = name.partition(":")
+    function: Callable[[Task], None] = getattr(importlib.import_module(module), attribute)
+    return function
+
+
+def peak_rss_bytes() -> int:
+    """Return the peak resident memory of this process in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def receipt_path(key: str) -> str:
+    """Return the place of a receipt below its run folder."""
+    return f"receipts/{key}.json"
+
+
+def run_task(job: Job, heartbeat: Callable[[str], None] = lambda label: None) -> Receipt:
+    """Run one task to its commit and return its receipt, which has been written last."""
+    made = None if job.scratch or storage.is_local(job.run) else storage.scratch_folder()
+    task = Task(job, heartbeat, job.scratch or made or "")
+    began = time.process_time()
+    try:
+        resolve_function(job.spec.function)(task)
+        task.check_flows()
+        heartbeat("commit")
+        outputs = task.commit()
+    finally:
+        task.discard()
+        if made:
+            with contextlib.suppress(OSError):
+                os.rmdir(made)
+    receipt = Receipt(
+        key=task.key,
+        stage=job.spec.stage,
+        unit=job.spec.unit,
+        outputs={name: tuple(refs) for name, refs in outputs.items()},
+        flows=task.flows,
+        stats=dict(sorted(task.stats.items())),
+        facts=task.facts,
+        quarantined=task.quarantined,
+        cost={
+            "cpu_s": round(time.process_time() - began, 4),
+            "peak_mib": round(peak_rss_bytes() / (1 << 20), 1),
+        },
+    )
+    write_receipt(job.run, receipt)
+    return receipt
+
+
+def read_receipt(data: str | bytes) -> Receipt | None:
+    """Return the receipt that JSON holds; None if it is damaged, which is a task not done."""
+    try:
+        return Receipt.from_json(json.loads(data))
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def write_receipt(run: str, receipt: Receipt) -> None:
+    """Commit `receipt`; one that already exists must name the same output bytes."""
+    uri = storage.join(run, receipt_path(receipt.key))
+    earlier = read_receipt(storage.read_bytes(uri)) if storage.exists(uri) else None
+    if earlier and earlier.outputs != receipt.outputs and not (earlier.quarantined or receipt.quarantined):
+        raise InvariantError(
+            f"{receipt.stage} {receipt.unit}: two attempts wrote different bytes; a stage or library is not "
+            "deterministic, and the run cannot be trusted"
+        )
+    storage.write_bytes(uri, canonical_json(receipt.to_json()).encode())

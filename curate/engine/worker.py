@@ -1,0 +1,109 @@
+"""A worker process: runs the jobs that its supervisor writes to a pipe, and beats for every document.
+
+Run as ``python -m curate.engine.worker JOBS OUTCOMES HEARTBEAT`` (two pipe ends and a file). It ends with its
+supervisor: the kernel is asked to kill it (Linux), and the closed pipe ends it everywhere.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import mmap
+import os
+import signal
+import struct
+import sys
+import threading
+import time
+import traceback
+from typing import Any, Final
+
+from curate.engine.tasks import Job, run_task
+from curate.errors import InvariantError, RetryableError, StorageFullError
+from curate.storage import FULL_DISK_ERRNOS
+
+HEARTBEAT_BYTES: Final = 1024
+HEAD: Final = struct.Struct("<dH")
+MAX_LABEL_BYTES: Final = HEARTBEAT_BYTES - HEAD.size
+PR_SET_PDEATHSIG: Final = 1
+
+
+class Heartbeat:
+    """A small file in memory that both processes map: when the last document began, and its label."""
+
+    def __init__(self, path: str) -> None:
+        with open(path, "r+b") as stream:
+            self._map = mmap.mmap(stream.fileno(), HEARTBEAT_BYTES)
+
+    def beat(self, label: str) -> None:
+        """Say that work on `label` begins now. Costs about a microsecond."""
+        data = label.encode(errors="replace")[:MAX_LABEL_BYTES]
+        HEAD.pack_into(self._map, 0, time.monotonic(), 0)
+        self._map[HEAD.size : HEAD.size + len(data)] = data
+        HEAD.pack_into(self._map, 0, time.monotonic(), len(data))
+
+    def read(self) -> tuple[float, str]:
+        """Return the monotonic time and the label of the last beat."""
+        moment, length = HEAD.unpack_from(self._map, 0)
+        return moment, bytes(self._map[HEAD.size : HEAD.size + length]).decode(errors="replace")
+
+    def close(self) -> None:
+        """Unmap the file."""
+        self._map.close()
+
+
+def attempt(job: Job, beat: Any) -> dict[str, Any]:
+    """Run a job and return its outcome as JSON data: ``{"receipt": …}``, or ``{"failure": kind, "message": …}`` with
+    kind ``disk`` (no space), ``storage`` (worth a retry), ``memory``, ``invariant``
+    (our bug) or ``error`` (a retry would only repeat it)."""
+    try:
+        return {"receipt": run_task(job, beat).to_json()}
+    except StorageFullError as error:
+        return {"failure": "disk", "message": str(error)}
+    except RetryableError as error:
+        return {"failure": "storage", "message": str(error)}
+    except InvariantError as error:
+        return {"failure": "invariant", "message": str(error)}
+    except MemoryError:
+        return {"failure": "memory", "message": "out of memory"}
+    except OSError as error:
+        if error.errno in FULL_DISK_ERRNOS:
+            return {"failure": "disk", "message": f"no space left: {error}"}
+        return {"failure": "error", "message": traceback.format_exc(limit=-6)}
+    except Exception:
+        return {"failure": "error", "message": traceback.format_exc(limit=-6)}
+
+
+def _end_with_supervisor(supervisor: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != supervisor:
+            os._exit(1)
+
+
+def main(jobs: int, outcomes: int, heartbeat: str, supervisor: int) -> None:
+    """Serve jobs, one JSON line each, until the pipe closes."""
+    _end_with_supervisor(supervisor)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
+    pulse = Heartbeat(heartbeat)
+    source = os.fdopen(jobs, "rb")
+    sink = os.fdopen(outcomes, "wb")
+    lines: list[bytes] = []
+    ready = threading.Semaphore(0)
+
+    def listen() -> None:
+        for line in source:
+            lines.append(line)
+            ready.release()
+        os._exit(0)  # the supervisor is gone: stop even in the middle of a job
+
+    threading.Thread(target=listen, name="jobs", daemon=True).start()
+    while True:
+        ready.acquire()
+        outcome = attempt(Job.from_json(json.loads(lines.pop(0))), pulse.beat)
+        sink.write(json.dumps(outcome).encode() + b"\n")
+        sink.flush()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4]))
