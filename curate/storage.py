@@ -13,6 +13,7 @@ import functools
 import glob
 import os
 import re
+import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -186,6 +187,7 @@ def commit(path: str, uri: str) -> None:
             with open(path, "rb") as stream:
                 os.fsync(stream.fileno())
             _step("synced")
+            os.makedirs(os.path.dirname(local_path(uri)), exist_ok=True)
             os.replace(path, local_path(uri))
             _step("renamed")
             _sync_folder(os.path.dirname(local_path(uri)))
@@ -225,8 +227,11 @@ def sweep_staging(uri: str) -> None:
     """Delete what killed attempts left half-built directly below the local folder `uri`."""
     if not is_local(uri):
         return
-    for path in glob.glob(os.path.join(glob.escape(local_path(uri)), ".*.tmp")):
-        os.unlink(path)
+    for path in glob.glob(os.path.join(glob.escape(local_path(uri)), ".*.tmp*")):
+        if os.path.isdir(path):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
 
 
 def scratch_folder(parent: str | None = None) -> str:

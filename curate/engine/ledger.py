@@ -25,6 +25,7 @@ from curate.errors import LeaseError
 COMPACT_AT = 10_000
 LEASE_RENEW_S = 10.0
 LEASE_STALE_S = 60.0
+LEASE_FILE = "lease.json"
 LOG_SCHEMA = pa.schema([("key", pa.string()), ("receipt", pa.large_string())])
 FOLDERS = ("plan", "receipts", "documents", "signals", "rejects", "verdicts", "dedup", "tokenizer", "tokens", "shards")
 
@@ -157,7 +158,7 @@ def lease(run: str, *, takeover: bool = False) -> Iterator[None]:
 
     Raises LeaseError if another process is at work and `takeover` is not set.
     """
-    uri = storage.join(run, "lease.json")
+    uri = storage.join(run, LEASE_FILE)
     owner = uuid.uuid4().hex
     _take(uri, owner, takeover)
     done = threading.Event()

@@ -13,6 +13,7 @@ import importlib
 import json
 import os
 import resource
+import shutil
 import sys
 import tempfile
 import time
@@ -224,11 +225,23 @@ class Task:
         `pattern` below the run folder, where ``{key}``, ``{number}`` (of the file among those of its name) and
         ``{digest}`` (16 hex digits of its content) are filled in."""
         number = sum(1 for staged in self._staged if staged.name == name)
-        path = storage.staging_path(storage.join(self.run, pattern), self.scratch)
+        folder, name_of_file = pattern.partition("/")[0], pattern.rpartition("/")[2]
+        path = storage.staging_path(storage.join(self.run, folder, name_of_file), self.scratch)
         output = Output(name, pattern, path, number)
         self._open.add(path)
         yield output
         self._staged.append(output)
+
+    @contextlib.contextmanager
+    def folder(self, name: str) -> Iterator[str]:
+        """Give a fresh local folder, on the disk where outputs `name` are built, for a writer that names its own files;
+        it is gone with what is left in it when the block ends."""
+        path = storage.staging_path(storage.join(self.run, name, "folder"), self.scratch)
+        os.makedirs(path)
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path)
 
     def commit(self) -> dict[str, list[FileRef]]:
         """Publish every output and return what was written, by output name."""

@@ -19,7 +19,7 @@ import traceback
 from typing import Any, Final
 
 from curate.engine.tasks import Job, run_task
-from curate.errors import InvariantError, RetryableError, StorageFullError
+from curate.errors import CurateError, InvariantError, RetryableError, StorageFullError
 from curate.storage import FULL_DISK_ERRNOS
 
 HEARTBEAT_BYTES: Final = 1024
@@ -64,6 +64,8 @@ def attempt(job: Job, beat: Any) -> dict[str, Any]:
         return {"failure": "storage", "message": str(error)}
     except InvariantError as error:
         return {"failure": "invariant", "message": str(error)}
+    except CurateError as error:
+        return {"failure": "error", "message": str(error)}
     except MemoryError:
         return {"failure": "memory", "message": "out of memory"}
     except OSError as error:

@@ -1,0 +1,66 @@
+"""The registries: every measure, and every cleaner, by the name that a recipe uses.
+
+To add a signal is to write one function and one line here. A measure is a pure function of texts; equal texts have equal
+signals whatever stands beside them. Its `version` is bumped by hand when its output changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+import pyarrow as pa
+
+from curate.filters import c4_lines, language, text_statistics
+
+Assets = Mapping[str, str]  # local path of each asset, by name
+
+
+class Measure(NamedTuple):
+    """A function of texts (large_string [rows]) and assets that returns one array per signal.
+
+    signals: dtype by signal name, 'int64', 'float64', 'bool' or 'string'. libraries: distributions whose version shapes
+    the output. assets: what `function` needs a path of. expensive: measured for documents that survived a decide step.
+    """
+
+    signals: dict[str, str]
+    function: Callable[[pa.Array, Assets], dict[str, pa.Array]]
+    version: int = 1
+    libraries: tuple[str, ...] = ()
+    assets: tuple[str, ...] = ()
+    expensive: bool = False
+
+
+class Cleaner(NamedTuple):
+    """A function of texts (large_string [rows]) that returns the edits to make, and signals about them."""
+
+    signals: dict[str, str]
+    function: Callable[[pa.Array], c4_lines.Cleaned]
+    version: int = 1
+    libraries: tuple[str, ...] = ()
+
+
+MEASURES: Final[dict[str, Measure]] = {
+    "text": Measure(text_statistics.SIGNALS, text_statistics.measure_text),
+    "language": Measure(
+        language.SIGNALS, language.measure_language, libraries=("fasttext-community",), assets=("lid.176",)
+    ),
+}
+
+
+def _c4_cleaner(name: str) -> Cleaner:
+    def clean(text: pa.Array) -> c4_lines.Cleaned:
+        return c4_lines.clean_lines(text, name)
+
+    return Cleaner(c4_lines.signals_of(name), clean)
+
+
+CLEANERS: Final[dict[str, Cleaner]] = {name: _c4_cleaner(name) for name in c4_lines.VARIANTS}
+
+
+def signal_types() -> dict[str, str]:
+    """Return the dtype of every signal that a measure or cleaner gives, by name."""
+    types: dict[str, Any] = {}
+    for entry in (*MEASURES.values(), *CLEANERS.values()):
+        types |= entry.signals
+    return types

@@ -1,0 +1,235 @@
+"""Everything that can be wrong with a recipe, found in one pass: sections against their models, names against the
+registries, and what only shows when sections are put side by side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from curate.dedup import DEDUPS, IMPLIED
+from curate.extract import ENGINES
+from curate.filters import tables
+from curate.filters.measures import CLEANERS
+from curate.filters.rules import Mistake, Place
+from curate.filters.tables import Filter, mistakes_of, suggestion
+from curate.pipelines.settings import ORIGINS, DedupChoice, MixSettings, Recipe, Source, origin_mistake
+from curate.pipelines.steps import steps_and_mistakes
+from curate.readers import READERS, ReadSettings
+
+WEIGHT_TOLERANCE: Final = 1e-6
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def check_recipe(table: Mapping[str, Any]) -> tuple[Recipe | None, list[Mistake]]:
+    """Return the recipe of a TOML table (None if it is wrong) and every mistake in it."""
+    mistakes: list[Mistake] = []
+    names = _step_names(table, mistakes)
+    filters = _filters(table, names, mistakes)
+    dedup = _dedup(table, names, mistakes)
+    steps = [name for name in names if name in filters or name in dedup or name in CLEANERS]
+    mistakes += steps_and_mistakes(steps, filters, dedup)[1]
+    sources = _sources(table, mistakes)
+    plain = {key: value for key, value in table.items() if key not in ("filters", "dedup", "sources")}
+    if not isinstance(plain.get("steps", []), list) or names != plain.get("steps", []):
+        plain.pop("steps", None)  # told already
+    _check_engine(table.get("extract"), mistakes)
+    _check_tokenizer(table, mistakes)
+    mix = _mix(plain, sources, mistakes)
+    stand_in = [Source(name="none", input=("none",))]
+    whole: dict[str, Any] = {**plain, "sources": sources or stand_in, "filters": filters, "dedup": dedup}
+    recipe = _validated(Recipe, whole, (), mistakes)
+    if recipe is None or mistakes:
+        return None, mistakes
+    cleared = tuple(source.model_copy(update={"weight": None}) for source in recipe.sources)
+    return recipe.model_copy(update={"mix": mix, "sources": cleared}), mistakes
+
+
+def _validated(model: type[_Model], value: Any, place: Place, mistakes: list[Mistake]) -> _Model | None:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        mistakes += mistakes_of(error, model, place)
+        return None
+
+
+def _tables(table: Mapping[str, Any], key: str, mistakes: list[Mistake]) -> dict[str, Any]:
+    """Return the sub-tables of section `key`; tell about anything that is none."""
+    section = table.get(key, {})
+    if not isinstance(section, dict):
+        mistakes.append(Mistake((key,), f"is a table of steps: write [{key}.NAME]"))
+        return {}
+    for name, value in section.items():
+        if not isinstance(value, dict):
+            mistakes.append(Mistake((key, name), f"is a table: write [{key}.{name}]"))
+    return {name: value for name, value in section.items() if isinstance(value, dict)}
+
+
+def _step_names(table: Mapping[str, Any], mistakes: list[Mistake]) -> list[str]:
+    """Return the steps that are known names, each once; tell about the others."""
+    steps = table.get("steps", [])
+    if not isinstance(steps, list) or not all(isinstance(step, str) for step in steps):
+        mistakes.append(
+            Mistake(("steps",), 'is a list of step names, for example ["language", "gopher_quality", "exact"]')
+        )
+        return []
+    own = {key: section if isinstance(section := table.get(key), dict) else {} for key in ("filters", "dedup")}
+    known = {*tables.shipped(), *CLEANERS, *DEDUPS, *own["filters"], *own["dedup"]} - IMPLIED
+    names: list[str] = []
+    for number, step in enumerate(steps):
+        place: Place = ("steps", number)
+        if step in IMPLIED:
+            mistakes.append(Mistake(place, f"{step}: every run begins with this step by itself; remove it"))
+        elif step not in known:
+            mistakes.append(
+                Mistake(place, f"unknown step {step!r}{suggestion(step, known)}; known: {', '.join(sorted(known))}")
+            )
+        elif step in names:
+            mistakes.append(Mistake(place, f"step {step} comes twice; each step can stand once"))
+        else:
+            names.append(step)
+    return names
+
+
+def _filters(table: Mapping[str, Any], names: Sequence[str], mistakes: list[Mistake]) -> dict[str, Filter]:
+    """Return the complete filters of the steps; tell about tables that no step uses."""
+    own = _tables(table, "filters", mistakes)
+    filters = {}
+    extended = {value.get("extends") for value in own.values()}
+    for name in own:
+        if name in CLEANERS or name in DEDUPS:
+            mistakes.append(
+                Mistake(
+                    ("filters", name), f"{name} is a {'cleaner' if name in CLEANERS else 'dedup step'}, not a filter"
+                )
+            )
+        elif name not in names and name not in extended:
+            used = [step for step in names if step not in CLEANERS and step not in DEDUPS]
+            mistakes.append(
+                Mistake(("filters", name), f"no step uses this filter{suggestion(name, used)}; add it to steps")
+            )
+    for name in names:
+        if (name in own or name in tables.shipped()) and name not in CLEANERS and name not in DEDUPS:
+            filters[name], wrong = tables.load_filter(name, own)
+            mistakes += wrong
+    return filters
+
+
+def _dedup(table: Mapping[str, Any], names: Sequence[str], mistakes: list[Mistake]) -> dict[str, DedupChoice]:
+    """Return kind and settings of the dedup steps; tell about tables that no step uses."""
+    own = _tables(table, "dedup", mistakes)
+    choices = {}
+    for name in dict.fromkeys((*names, *own)):
+        if name not in own and name not in DEDUPS:
+            continue
+        settings = dict(own.get(name, {}))
+        kind = settings.pop("kind", name)
+        known = [entry for entry in DEDUPS if entry not in IMPLIED]
+        if kind not in known:
+            mistakes.append(
+                Mistake(("dedup", name), f"unknown kind {kind!r}{suggestion(kind, known)}; known: {', '.join(known)}")
+            )
+            continue
+        found = _validated(DEDUPS[kind].settings, settings, ("dedup", name), mistakes)
+        if name not in names:
+            used = [step for step in names if step in DEDUPS]
+            mistakes.append(Mistake(("dedup", name), f"no step of this name{suggestion(name, used)}; add it to steps"))
+        elif name in CLEANERS or name in tables.shipped():
+            mistakes.append(Mistake(("dedup", name), "a filter or cleaner has this name; choose another"))
+        elif found is not None:
+            choices[name] = DedupChoice(kind=kind, settings=found)
+    return choices
+
+
+def _sources(table: Mapping[str, Any], mistakes: list[Mistake]) -> list[Source]:
+    listed = table.get("sources")
+    if not isinstance(listed, list) or not listed:
+        mistakes.append(
+            Mistake(("sources",), 'at least one source is needed: [[sources]] with name = "…" and input = ["…"]')
+        )
+        return []
+    sources: list[Source] = []
+    for number, raw in enumerate(listed):
+        place: Place = ("sources", number)
+        before = [other.get("name") for other in listed[:number] if isinstance(other, dict)]
+        if isinstance(raw, dict) and raw.get("name") in before:
+            mistakes.append(Mistake((*place, "name"), f"another source has the name {raw['name']}; names are unique"))
+        source = _validated(Source, raw, place, mistakes)
+        if source is None:
+            continue
+        if source.format is not None and source.format not in READERS:
+            known = f"{suggestion(source.format, READERS)}; known: {', '.join(READERS)}"
+            mistakes.append(Mistake((*place, "format"), f"unknown format {source.format!r}{known}"))
+        _validated(ReadSettings, {"columns": source.columns}, place, mistakes)
+        sources.append(source)
+    return sources
+
+
+def _check_engine(extract: Any, mistakes: list[Mistake]) -> None:
+    engine = extract.get("engine") if isinstance(extract, dict) else None
+    if isinstance(engine, str) and engine not in ENGINES:
+        known = f"{suggestion(engine, ENGINES)}; known: {', '.join(ENGINES)}"
+        mistakes.append(Mistake(("extract", "engine"), f"unknown engine {engine!r}{known}"))
+
+
+def _check_tokenizer(table: Mapping[str, Any], mistakes: list[Mistake]) -> None:
+    tokenizer = table.get("tokenizer")
+    if isinstance(tokenizer, dict):
+        # the model itself tells only when its keys are right, and all mistakes are to be told at once
+        wrong = origin_mistake([key for key in ORIGINS if key in tokenizer])
+        mistakes += [Mistake(("tokenizer",), wrong)] if wrong else []
+    elif tokenizer is None:
+        given = [key for key in ("shards", "mix") if key in table]
+        mistakes += [Mistake((key,), "needs a tokenizer; add [tokenizer] or remove this section") for key in given]
+
+
+def _mix(table: Mapping[str, Any], sources: Sequence[Source], mistakes: list[Mistake]) -> MixSettings:
+    """Return the mix with the weights of the sources brought into it, and tell what does not fit."""
+    raw = table.get("mix")
+    section: dict[str, Any] = raw if isinstance(raw, dict) else {}
+    given = section.get("weights")
+    own = {name: weight for name, weight in given.items() if _is_number(weight)} if isinstance(given, dict) else {}
+    weights = dict(own)
+    names = [source.name for source in sources]
+    told = len(mistakes)
+    for name, weight in own.items():
+        if names and name not in names:
+            known = f"{suggestion(name, names)}; sources: {', '.join(names)}"
+            mistakes.append(Mistake(("mix", "weights", name), f"no source has this name{known}"))
+        if weight < 0:
+            mistakes.append(Mistake(("mix", "weights", name), f"a weight is a share from 0 to 1, not {weight}"))
+    for number, source in enumerate(sources):
+        if source.weight is None:
+            continue
+        if own.get(source.name, source.weight) != source.weight:
+            place: Place = ("sources", number, "weight")
+            mistakes.append(Mistake(place, f"mix.weights.{source.name} says {own[source.name]}; say it in one place"))
+        weights[source.name] = source.weight
+    if weights:
+        place = ("mix", "weights") if own else ("sources",)
+        wrong = _weight_mistakes(weights, names) if len(mistakes) == told else []
+        if "tokens" not in section:
+            wrong.append("weights need a budget; add tokens = … to [mix], or remove the weights")
+        mistakes += [Mistake(place, message) for message in wrong]
+    try:
+        return MixSettings.model_validate({**section, "weights": weights})
+    except ValidationError:
+        return MixSettings()  # told when the whole recipe is validated
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _weight_mistakes(weights: Mapping[str, float], names: Sequence[str]) -> list[str]:
+    wrong = []
+    without = [name for name in names if name not in weights]
+    if without:
+        wrong.append(f"no weight for {', '.join(without)}; give 0 to leave a source out")
+    total = math.fsum(weights.values())
+    if not without and set(weights) <= set(names) and abs(total - 1) > WEIGHT_TOLERANCE:
+        wrong.append(f"the weights sum to {total:.6g}; they are shares and must sum to 1")
+    return wrong

@@ -1,0 +1,394 @@
+"""Collect: read, extract, clean and measure one unit of input. The expensive stage, and the one that holds no bound.
+
+Everything that was extracted is written, kept later or not: ``documents`` (text and provenance, with the edits of each
+cleaner) and ``signals`` (one row per document), in parts of bounded size, row for row. What could not become a document
+is a row in ``rejects``. Batches are cut by bytes of text, never by time, so that an attempt that works one document at a
+time (after a crash) writes the same bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import xxhash
+from pydantic import BaseModel, ConfigDict
+
+from curate.engine.tasks import Output, Task
+from curate.errors import InputError
+from curate.extract import ExtractSettings, extract
+from curate.filters.decide import decide
+from curate.filters.edits import apply_edits
+from curate.filters.measures import CLEANERS, MEASURES
+from curate.filters.rules import ResolvedRule
+from curate.readers import READERS, Page, ReadSettings, Reject
+from curate.schema import DOCUMENT, EDITS, MAX_TEXT_BYTES, ORIGIN, REJECT
+from curate.storage import InputFile
+
+EXTRACTED = "extracted"
+EDITS_PREFIX = "edits@"
+TEXT_DIGEST = "text.digest"
+"""Signal int64: the xxh3-64 of the extracted text, by which two records of one id are told apart."""
+DOCUMENT_OVERHEAD_BYTES = 256
+PARQUET: Mapping[str, Any] = {"compression": "zstd", "compression_level": 3, "write_statistics": False}
+
+
+class View(BaseModel):
+    """One state of the text: its name, the cleaner that makes it from the view before (none for the extracted text),
+    and the measures that are taken on it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    cleaner: str | None = None
+    measures: tuple[str, ...] = ()
+
+
+class CollectSettings(BaseModel):
+    """What shapes the bytes that `collect` writes, but the input itself. ``start`` and ``end`` are the byte range of
+    the plan; the range really read runs from the first record boundary after one to the first after the other. ``versions`` are those
+    of the reader, extractor, measures and cleaners. ``text_rules``: the text of a document that fails one of these rules is
+    not written (``keep_text = "kept"``); with them this stage does depend on bounds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    source: str
+    file: str
+    format: str
+    size: int
+    start: int
+    end: int
+    read: ReadSettings
+    extract: ExtractSettings
+    views: tuple[View, ...]
+    roll_bytes: int
+    versions: dict[str, int]
+    text_rules: tuple[dict[str, Any], ...] = ()
+
+
+def document_schema(views: Sequence[View]) -> pa.Schema:
+    """Return the schema of a documents file: DOCUMENT, and the edits of each cleaner."""
+    schema = DOCUMENT
+    for view in views:
+        if view.cleaner:
+            schema = schema.append(pa.field(edits_column(view.name), EDITS, nullable=False))
+    return schema
+
+
+def edits_column(view: str) -> str:
+    """Return the name of the column that holds the edits which make `view` from the view before it."""
+    return EDITS_PREFIX + view
+
+
+def signal_column(signal: str, view: str) -> str:
+    """Return the full name of a signal: plain on the extracted text, ``signal@view`` elsewhere."""
+    return signal if view == EXTRACTED else f"{signal}@{view}"
+
+
+def signals_schema(views: Sequence[View]) -> pa.Schema:
+    """Return the schema of a signals file: id, source, url digest columns and every signal of every view."""
+    fields = [DOCUMENT.field("id"), DOCUMENT.field("source"), pa.field(TEXT_DIGEST, pa.int64(), nullable=False)]
+    types = {"int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_(), "string": pa.string()}
+    for view in views:
+        tables = [MEASURES[name].signals for name in view.measures]
+        if view.cleaner:
+            tables.append(CLEANERS[view.cleaner].signals)
+        fields += [pa.field(signal_column(name, view.name), types[kind]) for table in tables for name, kind in table.items()]
+    return pa.schema(fields, metadata={b"curate.schema": b"signals/1"})
+
+
+def view_text(documents: pa.RecordBatch | pa.Table, views: Sequence[str], wanted: str) -> pa.Array:
+    """Return the text (large_string) of documents in the view `wanted`; `views` are the cleaners' views in order."""
+    text = _flat(documents.column("text"))
+    for view in views:
+        if wanted == EXTRACTED:
+            break
+        text = apply_edits(text, _flat(documents.column(edits_column(view))))
+        if view == wanted:
+            break
+    return text
+
+
+def _flat(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def measure_batch(
+    documents: pa.RecordBatch, views: Sequence[View], assets: Mapping[str, str]
+) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    """Return (documents with edits, signals) of a batch of extracted documents. Row by row a pure function."""
+    text = documents.column("text")
+    arrays = list(documents.columns)
+    digests = [xxhash.xxh3_64_intdigest(value.as_buffer() or b"") for value in text]
+    signals = [documents.column("id"), documents.column("source"), pa.array(digests, pa.uint64()).view(pa.int64())]
+    for view in views:
+        measured: dict[str, pa.Array] = {}
+        names: list[str] = []
+        cleaned: dict[str, pa.Array] = {}
+        if view.cleaner:
+            result = CLEANERS[view.cleaner].function(text)
+            arrays.append(result.edits)
+            cleaned = result.signals
+            text = apply_edits(text, result.edits)
+        for name in view.measures:
+            measured |= MEASURES[name].function(text, assets)
+            names += MEASURES[name].signals
+        if view.cleaner:
+            measured |= cleaned
+            names += CLEANERS[view.cleaner].signals
+        signals += [_flat(measured[name]) for name in names]
+    return (
+        pa.RecordBatch.from_arrays(arrays, schema=document_schema(views)),
+        pa.RecordBatch.from_arrays(signals, schema=signals_schema(views)),
+    )
+
+
+def without_text(documents: pa.RecordBatch, dropped: pa.Array) -> pa.RecordBatch:
+    """Return documents whose text and edits are empty where `dropped` (bool [rows])."""
+    columns = []
+    for field, column in zip(documents.schema, documents.columns, strict=True):
+        if field.name == "text" or field.name.startswith(EDITS_PREFIX):
+            nothing = pa.scalar("" if field.name == "text" else [], field.type)
+            column = pc.if_else(dropped, nothing, column)
+        columns.append(column)
+    return pa.RecordBatch.from_arrays(columns, schema=documents.schema)
+
+
+class _Parts:
+    """The documents and signals files of one task, rolled so that no part holds more than `roll_bytes` of text."""
+
+    def __init__(self, task: Task, settings: CollectSettings, assets: Mapping[str, str]) -> None:
+        self._task = task
+        self._views = settings.views
+        self._assets = assets
+        self._roll_bytes = settings.roll_bytes
+        self._text_rules = [ResolvedRule.model_validate(rule) for rule in settings.text_rules]
+        self._stack: ExitStack | None = None
+        self._bytes = 0
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Measure a batch and append it to the current part."""
+        if batch.num_rows == 0:
+            return
+        if self._stack is None:
+            self._open()
+        documents, signals = self._measure(batch)
+        if self._text_rules:
+            documents = without_text(documents, pc.invert(_flat(decide(signals, self._text_rules).column("keep"))))
+        self._documents.write_batch(documents, row_group_size=len(documents))
+        self._signals.write_batch(signals, row_group_size=len(signals))
+        self._task.flows["kept"].add(batch.column("id"))
+        self._bytes += batch.column("text").nbytes
+        for output in self._outputs:
+            output.rows += len(batch)
+            output.facts["text_bytes"] = output.facts.get("text_bytes", 0) + _text_bytes(batch.column("text"))
+        if self._bytes >= self._roll_bytes:
+            self.close()
+
+    def _measure(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+        if not self._task.careful:
+            self._task.heartbeat("batch")
+            return measure_batch(batch, self._views, self._assets)
+        rows = []
+        for row in range(len(batch)):
+            self._task.heartbeat(document_label(batch.column("id")[row].as_py()))
+            rows.append(measure_batch(batch.slice(row, 1), self._views, self._assets))
+        return _concat([documents for documents, _ in rows]), _concat([signals for _, signals in rows])
+
+    def _open(self) -> None:
+        self._stack = ExitStack()
+        documents = self._stack.enter_context(self._task.write("documents", "documents/{key}-{number}.parquet"))
+        signals = self._stack.enter_context(self._task.write("signals", "signals/{key}-{number}.parquet"))
+        self._outputs: tuple[Output, Output] = (documents, signals)
+        self._documents = self._stack.enter_context(
+            pq.ParquetWriter(documents.path, document_schema(self._views), **PARQUET)
+        )
+        self._signals = self._stack.enter_context(pq.ParquetWriter(signals.path, signals_schema(self._views), **PARQUET))
+        self._bytes = 0
+
+    def close(self) -> None:
+        """Finish the current part."""
+        if self._stack is not None:
+            self._stack.close()
+            self._stack = None
+
+
+def _concat(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
+
+
+def _text_bytes(text: pa.Array) -> int:
+    if not len(text):
+        return 0
+    return int(pc.sum(pc.binary_length(text)).as_py() or 0)
+
+
+def document_label(identity: bytes) -> str:
+    """Return the heartbeat label of a document."""
+    return f"document {identity.hex()}"
+
+
+class _Rejects:
+    """Rows of the rejects file, which exists only if there are any."""
+
+    def __init__(self, task: Task, settings: CollectSettings) -> None:
+        self._task = task
+        self._settings = settings
+        self._rows: list[dict[str, Any]] = []
+
+    def add(self, item: Page | Reject, reason: str, detail: str) -> None:
+        """Count one record that could not become a document."""
+        origin = {"file": self._settings.file, "offset": item.offset, "length": item.length}
+        self._rows.append(
+            {
+                "id": item.id,
+                "url": item.url,
+                "source": self._settings.source,
+                "origin": origin,
+                "reason": reason,
+                "detail": detail[:500],
+            }
+        )
+        self._task.stats[reason] += 1
+        if document_label(item.id) in self._task.skip:
+            self._task.quarantined.append({"file": origin["file"], "offset": item.offset, "reason": reason})
+
+    def write(self) -> None:
+        """Write the file."""
+        if not self._rows:
+            return
+        table = pa.Table.from_pylist(self._rows, schema=REJECT)
+        self._task.flows["errors"].add(table.column("id"))
+        with self._task.write("rejects", "rejects/{key}-{number}.parquet") as output:
+            pq.write_table(table, output.path, **PARQUET)
+            output.rows = len(table)
+
+
+class _Batch:
+    """Pages on their way into one record batch."""
+
+    def __init__(self, settings: CollectSettings) -> None:
+        self._settings = settings
+        self._rows: list[tuple[Page, str]] = []
+        self.bytes = 0
+
+    def add(self, page: Page, text: str) -> None:
+        """Append one extracted page."""
+        self._rows.append((page, text))
+        self.bytes += len(text) + DOCUMENT_OVERHEAD_BYTES
+
+    def take(self) -> pa.RecordBatch:
+        """Return the batch (schema DOCUMENT) and start a new one."""
+        pages, texts = zip(*self._rows, strict=True) if self._rows else ((), ())
+        self._rows, self.bytes = [], 0
+        rows = len(pages)
+        origin = pa.StructArray.from_arrays(
+            [
+                pa.array([self._settings.file] * rows, pa.string()),
+                pa.array([page.offset for page in pages], pa.int64()),
+                pa.array([page.length for page in pages], pa.int64()),
+            ],
+            fields=list(ORIGIN),
+        )
+        return pa.RecordBatch.from_arrays(
+            [
+                pa.array([page.id for page in pages], DOCUMENT.field("id").type),
+                pa.array(texts, pa.large_string()),
+                pa.array([page.url for page in pages], pa.string()),
+                pa.array([self._settings.source] * rows, pa.string()),
+                pa.array([page.date for page in pages], pa.timestamp("s")),
+                origin,
+                pa.array([list(page.meta.items()) for page in pages], DOCUMENT.field("meta").type),
+                pa.nulls(rows, DOCUMENT.field("spans").type),
+            ],
+            schema=DOCUMENT,
+        )
+
+
+def collect(task: Task) -> None:
+    """Read the range of one input file and write its documents, signals and rejects."""
+    settings = CollectSettings(**task.settings)
+    ref = task.input("source")
+    file = InputFile(task.uri(ref), settings.file, settings.size)
+    reader = READERS[settings.format]
+    whole = settings.start == 0 and settings.end == settings.size
+    task.heartbeat("boundary")
+    start = settings.start if settings.start == 0 else reader.boundary(file, settings.start)
+    end = settings.size if whole or settings.end == settings.size else reader.boundary(file, settings.end)
+    task.facts["range"] = [start, end]
+    tally: Counter[str] = Counter()
+    parts = _Parts(task, settings, _asset_paths(task))
+    rejects = _Rejects(task, settings)
+    batch = _Batch(settings)
+    try:
+        for item in _items(task, reader.read(file, start, end, settings.source, settings.read, tally)):
+            if isinstance(item, Reject):
+                rejects.add(item, item.reason, item.detail)
+            elif isinstance(item, Page):
+                _page(task, settings, item, batch, rejects)
+                if batch.bytes >= settings.read.batch_bytes:
+                    parts.write(batch.take())
+            else:
+                parts.write(batch.take())
+                parts.write(_without_skipped(task, item, rejects))
+        parts.write(batch.take())
+    finally:
+        parts.close()
+    rejects.write()
+    task.stats.update(tally)
+    task.flows["in"] = task.flows["kept"].plus(task.flows["errors"])
+
+
+def _items(task: Task, items: Iterator[Any]) -> Iterator[Any]:
+    for item in items:
+        yield item
+        task.heartbeat("reading")
+
+
+def _page(task: Task, settings: CollectSettings, page: Page, batch: _Batch, rejects: _Rejects) -> None:
+    label = document_label(page.id)
+    if task.skip and label in task.skip:
+        rejects.add(page, task.skip[label], "quarantined: its worker did not survive it")
+        return
+    task.heartbeat(label)
+    try:
+        text = page.text
+        if text is None:
+            text = extract(page.body or b"", page.content_type, page.charset, settings.extract)
+        if len(text) > MAX_TEXT_BYTES // 4 and len(text.encode()) > MAX_TEXT_BYTES:
+            raise InputError("text_too_large", f"the text has over {MAX_TEXT_BYTES} bytes")
+    except InputError as error:
+        rejects.add(page, f"error.{error.kind}", str(error))
+        return
+    batch.add(page, text)
+
+
+def _without_skipped(task: Task, batch: pa.RecordBatch, rejects: _Rejects) -> pa.RecordBatch:
+    """Return a batch without its quarantined documents, which become rejects."""
+    if not task.skip:
+        return batch
+    keep = []
+    for row, identity in enumerate(batch.column("id").to_pylist()):
+        reason = task.skip.get(document_label(identity))
+        keep.append(reason is None)
+        if reason is not None:
+            origin = batch.column("origin")[row].as_py()
+            url = batch.column("url")[row].as_py()
+            reject = Reject(identity, url, origin["offset"], origin["length"], reason, "")
+            rejects.add(reject, reason, "quarantined: its worker did not survive it")
+    return batch.filter(pa.array(keep))
+
+
+def _asset_paths(task: Task) -> dict[str, str]:
+    """Return the local path of each asset that the plan gave."""
+    paths = {}
+    for name, refs in task.spec.inputs.items():
+        if name.startswith("asset:"):
+            paths[name.removeprefix("asset:")] = os.path.join(task.local(refs), os.path.basename(refs[0].path))
+    return paths

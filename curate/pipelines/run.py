@@ -1,0 +1,431 @@
+"""A run: the phases of a recipe in order, from input files to shards and their manifest.
+
+`Pipeline` binds stages to files. It holds one `Part` per documents file and moves all parts from phase to phase; each
+phase is frozen in ``plan/``, brought to its receipts by the driver, and checked at its barrier. Resuming is running:
+what has a receipt is not done again.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from curate import storage
+from curate.dedup import DEDUPS
+from curate.engine import exchange
+from curate.engine.driver import Driver, Limits, Progress, Silent, check_barrier, total_flow
+from curate.engine.executors import make_executor
+from curate.engine.ledger import FOLDERS, LEASE_FILE, Ledger, lease
+from curate.engine.tasks import FileRef, Flow, Receipt, TaskSpec, hash_json
+from curate.errors import InputError, RecipeError
+from curate.filters.language import known_languages
+from curate.filters.quantiles import Search, narrow, with_limits
+from curate.filters.quantiles import merge as merge_histograms
+from curate.filters.rules import Quantile, ResolvedRule, check_language_codes
+from curate.pipelines import finish, units
+from curate.pipelines.recipe import CleanerStep, DedupStep, FilterStep, Recipe, final_view, TrainSettings, resolve_steps
+from curate.pipelines.stages import CHANGE_SORT, DUPLICATE_SORT
+
+STAGE_VERSIONS: Final[Mapping[str, int]] = {
+    "decide": 1,
+    "quantile": 1,
+    "duplicates.scatter": 1,
+    "duplicates.reduce": 1,
+    "duplicates.apply": 1,
+    "merge": 1,
+    "tokenizer": 1,
+    "tokenize": 1,
+    "tally": 1,
+    "shuffle": 1,
+    "pack": 1,
+}
+"""Raised by hand whenever a stage's output bytes change; a golden digest test fails until that is done."""
+
+STAGE_LIBRARIES: Final[Mapping[str, tuple[str, ...]]] = {
+    "tokenizer": ("rustbpe", "sentencepiece", "pyarrow"),
+    "tokenize": ("tiktoken", "sentencepiece", "pyarrow"),
+}
+SEED_TRAIN: Final = 0
+RECIPE_FILE: Final = "recipe.toml"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One documents file and what is known of it, row for row."""
+
+    documents: FileRef
+    signals: FileRef
+    verdicts: FileRef | None = None
+    tokens: FileRef | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the part in messages."""
+        return self.documents.path.rpartition("/")[2].removesuffix(".parquet")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run, as opposed to what: nothing here can change an output byte."""
+
+    executor: str = "ray"
+    workers: int | None = None
+    address: str | None = None
+    shared_folder: bool = False
+    takeover: bool = False
+    scratch: str | None = None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a finished run did: its folder, the manifest's fingerprint (None without shards), how often each stage really
+    ran this time, and the documents that were quarantined."""
+
+    run: str
+    fingerprint: str | None
+    executed: Mapping[str, int]
+    quarantined: Sequence[Mapping[str, Any]]
+
+
+class Pipeline:
+    """The phases of one recipe on one driver. `run_phase` of the driver may be replaced by one that only looks."""
+
+    def __init__(self, recipe: Recipe, driver: Driver) -> None:
+        self.recipe = recipe
+        self.driver = driver
+        self.parts: list[Part] = []
+        self.kept = Flow()
+        self.views = [view.name for view in units.views_of(recipe) if view.cleaner]
+        self.quarantined: list[Mapping[str, Any]] = []
+
+    def run(self) -> dict[str, Any] | None:
+        """Run every phase and return the manifest, None if the recipe makes no shards."""
+        named = None
+        if self.recipe.tokenizer is not None and self.recipe.tokenizer.train is None:
+            named = units.tokenizer_refs(self.recipe, self.driver.run)
+        self.collect()
+        self.duplicates("duplicate.id", "id", {}, None)
+        pending: list[ResolvedRule] = []
+        for step in resolve_steps(self.recipe):
+            if isinstance(step, CleanerStep):
+                continue
+            if isinstance(step, DedupStep):
+                self.decide(pending)
+                pending = []
+                self.duplicates(f"duplicate.{step.name}", step.kind, step.settings.model_dump(mode="json"), step.view)
+                continue
+            assert isinstance(step, FilterStep)
+            rules = list(step.rules)
+            if any(rule.waits_for() for rule in rules):
+                self.decide(pending)
+                pending, rules = [], self.find_quantiles(step.name, rules)
+            pending += rules
+        self.decide(pending)
+        if self.recipe.tokenizer is None:
+            self.tally()
+            return None
+        tokenizer = named or self.train(self.recipe.tokenizer.train)
+        self.tokenize(tokenizer)
+        tally = self.tally()
+        return finish.shards(self, tokenizer, tally)
+
+    def spec(
+        self, stage: str, kind: Any, function: str, unit: str, settings: Mapping[str, Any], **inputs: Iterable[FileRef | None]
+    ) -> TaskSpec:
+        """Return a task of one of our stages; inputs that are None are left out."""
+        given = {name: tuple(ref for ref in refs if ref is not None) for name, refs in inputs.items()}
+        return TaskSpec(
+            stage=stage,
+            version=STAGE_VERSIONS[stage],
+            kind=kind,
+            function=f"curate.pipelines.{function}",
+            unit=unit,
+            settings=settings,
+            inputs={name: refs for name, refs in given.items() if refs},
+            libraries=STAGE_LIBRARIES.get(stage, ("pyarrow",)),
+        )
+
+    def collect(self) -> None:
+        """Read, extract, clean and measure every unit."""
+        views = units.views_of(self.recipe)
+        listed = units.list_units(self.recipe)
+        refs = units.asset_refs(self.recipe, units.needed_assets(views), self.driver.run)
+        rules = [rule for step in resolve_steps(self.recipe) if isinstance(step, FilterStep) for rule in step.rules]
+        if "lid.176" in refs:
+            check_language_codes(rules, known_languages(units.local_asset(self.recipe, "lid.176")))
+        receipts = self.driver.run_phase("collect", units.collect_specs(self.recipe, listed, refs))
+        units.check_tiles(listed, receipts)
+        self.quarantined = [found for receipt in receipts for found in receipt.quarantined]
+        for receipt in receipts:
+            pairs = zip(receipt.files("documents"), receipt.files("signals"), strict=True)
+            self.parts += [Part(documents, signals) for documents, signals in pairs]
+        self.kept = total_flow(receipts, "kept")
+        if not self.parts:
+            reasons = Counter[str]()
+            for receipt in receipts:
+                reasons.update({name: n for name, n in receipt.stats.items() if name.startswith(("error.", "skipped."))})
+            told = ", ".join(f"{count} {name}" for name, count in reasons.most_common(5)) or "the files are empty"
+            raise InputError("no_documents", f"no document could be read from {len(listed)} input units ({told})")
+
+    def advance(self, phase: str, receipts: Sequence[Receipt], name: str) -> None:
+        """Check a barrier over all parts and take in each part's new file."""
+        check_barrier(phase, self.kept, total_flow(receipts, "in"))
+        self.kept = total_flow(receipts, "kept")
+        self.parts = [
+            replace(part, **{name: receipt.files(name)[0]}) for part, receipt in zip(self.parts, receipts, strict=True)
+        ]
+
+    def decide(self, rules: Sequence[ResolvedRule]) -> None:
+        """Apply rules to every part."""
+        if not rules:
+            return
+        settings = {"rules": [rule.model_dump(mode="json") for rule in rules]}
+        specs = [
+            self.spec("decide", "map", "stages:decide_part", part.name, settings, signals=[part.signals], verdicts=[part.verdicts])
+            for part in self.parts
+        ]
+        names = dict.fromkeys(rule.reason.partition(".")[0] for rule in rules)
+        phase = "decide-" + "-".join(names)
+        self.advance(phase, self.driver.run_phase(phase[:80], specs), "verdicts")
+
+    def find_quantiles(self, step: str, rules: list[ResolvedRule]) -> list[ResolvedRule]:
+        """Return the rules of a step with their quantile bounds found over the documents kept so far."""
+        types = units.signal_types(self.recipe)
+        found = []
+        for rule in rules:
+            resolved = rule
+            for side in rule.waits_for():
+                bound = rule.low if side == "low" else rule.high
+                assert isinstance(bound, Quantile)
+                search = Search()
+                while not search.finished:
+                    settings = {"rule": rule.model_dump(mode="json"), "side": side, "search": search.model_dump(mode="json")}
+                    specs = [
+                        self.spec(
+                            "quantile", "map", "stages:quantile_part", part.name, settings, signals=[part.signals], verdicts=[part.verdicts]
+                        )
+                        for part in self.parts
+                    ]
+                    receipts = self.driver.run_phase(f"quantile-{step}-{search.round}", specs)
+                    merged = merge_histograms(receipt.facts["histogram"] for receipt in receipts)
+                    search = narrow(search, merged, bound.quantile, side)
+                integer = types[rule.signal] == "int64"
+                resolved = with_limits(resolved, side, search, integer=integer)
+            found.append(resolved)
+        return found
+
+    def duplicates(self, reason: str, kind: str, settings: Mapping[str, Any], view: str | None) -> None:
+        """Run one dedup step: scatter keys, reduce key ranges, bring the outcome back to each part."""
+        entry = DEDUPS[kind]
+        common = {
+            "kind": kind,
+            "settings": settings,
+            "version": entry.version,
+            "view": view,
+            "views": self.views if entry.needs_text else [],
+            "priorities": {source.name: source.priority for source in self.recipe.sources},
+        }
+        specs = [
+            replace(
+                self.spec(
+                    "duplicates.scatter",
+                    "scatter",
+                    "stages:scatter_duplicates",
+                    part.name,
+                    common | {"part": part.documents.path},
+                    documents=[part.documents],
+                    signals=[part.signals],
+                    verdicts=[part.verdicts],
+                ),
+                libraries=tuple(sorted({*entry.libraries, "pyarrow"})),
+            )
+            for part in self.parts
+        ]
+        receipts = self.driver.run_phase(f"{reason}-scatter", specs)
+        check_barrier(reason, self.kept, total_flow(receipts, "in"))
+        runs, partitions = self.gather(reason, receipts, DUPLICATE_SORT)
+        changes = self.reduce(
+            f"{reason}-reduce",
+            partitions,
+            lambda index, span: self.spec(
+                "duplicates.reduce", "reduce", "stages:reduce_duplicates", f"{reason} {index}", span, runs=runs
+            ),
+        )
+        found, _ = self.gather(f"{reason}-changes", changes, CHANGE_SORT)
+        specs = [
+            self.spec(
+                "duplicates.apply",
+                "reduce",
+                "stages:apply_duplicates",
+                part.name,
+                {"reason": reason, "part": part.documents.path},
+                signals=[part.signals],
+                verdicts=[part.verdicts],
+                runs=found,
+            )
+            for part in self.parts
+        ]
+        self.advance(reason, self.driver.run_phase(f"{reason}-apply", specs), "verdicts")
+
+    def gather(self, phase: str, receipts: Sequence[Receipt], sort: Sequence[str]) -> tuple[list[FileRef], int]:
+        """Return the run files of a scatter, joined by merge levels while a reducer would read too many or too small
+        pieces, and the number of partitions."""
+        runs = [ref for receipt in receipts for ref in receipt.files("run") if ref.rows]
+        total = sum(ref.bytes for ref in runs)
+        partitions = exchange.partition_count(total, self.recipe.engine.partition_bytes)
+        while groups := exchange.merge_groups(len(runs), total, partitions):
+            specs = [
+                self.spec(
+                    "merge",
+                    "reduce",
+                    "stages:merge_runs",
+                    f"{phase} {group.start}-{group.stop - 1}",
+                    {"sort": list(sort)},
+                    runs=[runs[index] for index in group],
+                )
+                for group in groups
+            ]
+            merged = self.driver.run_phase(f"{phase}-merge", specs)
+            runs = [receipt.files("run")[0] for receipt in merged]
+        return runs, partitions
+
+    def reduce(
+        self, phase: str, partitions: int, make: Callable[[int, dict[str, Any]], TaskSpec]
+    ) -> list[Receipt]:
+        """Run one task per partition of an exchange."""
+        spans = [exchange.partition_range(index, partitions) for index in range(partitions)]
+        # 2**64 is no JSON number that every reader keeps: bounds travel as text
+        specs = [make(index, {"range": [str(low), str(high)]}) for index, (low, high) in enumerate(spans)]
+        return self.driver.run_phase(phase, specs)
+
+    def train(self, settings: TrainSettings | None) -> list[FileRef]:
+        """Train a tokenizer on the documents that are kept and return its files."""
+        assert settings is not None
+        tally = self.tally()
+        kept_bytes = sum(count for key, count in tally.items() if key.startswith("tally|") and key.endswith("|kept|bytes"))
+        last_key = min((1 << 64) - 1, (settings.sample_bytes << 64) // max(1, kept_bytes))
+        spec = self.spec(
+            "tokenizer",
+            "map",
+            "stages:train_tokenizer",
+            f"{settings.kind} {settings.vocab_size}",
+            {
+                "kind": settings.kind,
+                "vocab_size": settings.vocab_size,
+                "options": settings.options(),
+                "seed": SEED_TRAIN,
+                "last_key": str(last_key),
+                "views": self.views,
+                "view": final_view(self.recipe),
+            },
+            documents=[part.documents for part in self.parts],
+            verdicts=[part.verdicts for part in self.parts],
+        )
+        (receipt,) = self.driver.run_phase("tokenizer", [spec])
+        return list(receipt.files("tokenizer"))
+
+    def tokenize(self, tokenizer: Sequence[FileRef]) -> None:
+        """Encode every document of every part."""
+        settings = self.recipe.tokenizer
+        assert settings is not None
+        common = {
+            "add_bos": settings.add_bos,
+            "add_eos": settings.add_eos,
+            "tokenizer_name": settings.name or "",
+            "views": self.views,
+            "view": final_view(self.recipe),
+        }
+        specs = [
+            self.spec("tokenize", "map", "stages:tokenize_part", part.name, common, documents=[part.documents], tokenizer=tokenizer)
+            for part in self.parts
+        ]
+        receipts = self.driver.run_phase("tokenize", specs)
+        self.parts = [
+            replace(part, tokens=receipt.files("tokens")[0]) for part, receipt in zip(self.parts, receipts, strict=True)
+        ]
+
+    def tally(self) -> Counter[str]:
+        """Count documents, bytes and tokens by source, language and outcome."""
+        seed = self.recipe.mix.seed if self.recipe.mix.tokens else None
+        specs = [
+            self.spec(
+                "tally",
+                "map",
+                "stages:tally_part",
+                part.name,
+                {"mix_seed": seed},
+                signals=[part.signals],
+                verdicts=[part.verdicts],
+                tokens=[part.tokens],
+            )
+            for part in self.parts
+        ]
+        total: Counter[str] = Counter()
+        receipts = self.driver.run_phase("tally", specs)
+        check_barrier("tally", self.kept, total_flow(receipts, "kept"))
+        for receipt in receipts:
+            total.update(receipt.stats)
+        return total
+
+
+def open_run(recipe: Recipe, output: str) -> Ledger:
+    """Make the run folder, or check that the one that exists is this recipe's, and load its ledger.
+
+    Raises RecipeError if the folder holds a run of another recipe, or other files.
+    """
+    uri = storage.join(output, RECIPE_FILE)
+    if storage.exists(uri):
+        name = tomllib.loads(storage.read_bytes(uri).decode())["name"]
+        if name != recipe.name:
+            raise RecipeError(f"{output}: holds a run of the recipe {name!r}, not {recipe.name!r}; choose another --output")
+    elif set(storage.list_names(output)) - {LEASE_FILE}:
+        raise RecipeError(f"{output}: is not empty and no run folder; choose another --output")
+    ledger = Ledger(output)
+    ledger.load()
+    return ledger
+
+
+def run(recipe: Recipe, output: str, options: Options | None = None, progress: Progress | None = None) -> Summary:
+    """Run `recipe` in the run folder `output`, which may hold an earlier or unfinished run of it, and return what was
+    done. Every finished task of that run whose settings and inputs are unchanged is reused.
+
+    Raises RecipeError before any work, LeaseError if another process is at work in the folder, and TaskError,
+    RetryableError or StorageFullError after what was running has finished.
+    """
+    options = options or Options()
+    progress = progress or Silent()
+    open_run(recipe, output)
+    storage.make_folder(output)
+    for folder in FOLDERS:
+        storage.make_folder(storage.join(output, folder))
+    with lease(output, takeover=options.takeover):
+        for folder in ("", *FOLDERS):
+            storage.sweep_staging(storage.join(output, folder) if folder else output)
+        ledger = open_run(recipe, output)
+        storage.write_bytes(storage.join(output, RECIPE_FILE), recipe.resolved_toml().encode())
+        for name in storage.list_names(storage.join(output, "plan")):
+            storage.delete(storage.join(output, "plan", name))
+        executor = make_executor(
+            options.executor, output, workers=options.workers, address=options.address, shared_folder=options.shared_folder
+        )
+        try:
+            driver = Driver(output, ledger, executor, _limits(recipe), progress, options.scratch)
+            pipeline = Pipeline(recipe, driver)
+            manifest = pipeline.run()
+        finally:
+            executor.close()
+    return Summary(
+        run=output,
+        fingerprint=manifest["fingerprint"] if manifest else None,
+        executed=Counter(driver.executed),
+        quarantined=pipeline.quarantined,
+    )
+
+
+def _limits(recipe: Recipe) -> Limits:
+    engine = recipe.engine
+    return Limits(engine.timeout_s, engine.memory_bytes, engine.max_attempts, engine.max_quarantined)

@@ -1,0 +1,199 @@
+"""The model of a recipe: what each section may say, with its default. Sections of a stage live beside that stage.
+
+`curate.pipelines.recipe` loads and checks one; nothing here looks at a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, Field, SerializeAsAny, model_validator
+
+from curate.dedup.keys import MAX_PRIORITY
+from curate.extract import ExtractSettings
+from curate.filters.rules import Settings
+from curate.filters.tables import Filter
+from curate.pipelines.toml_text import write_toml
+from curate.readers import ReadSettings
+
+Strings = tuple[str, ...]
+MAX_VOCABULARY: Final = 1 << 20
+ORIGINS: Final = ("file", "asset", "train")
+"""Where a tokenizer can come from."""
+
+
+class Source(Settings):
+    """One source of documents: where its files are and how they are read.
+
+    `input` holds files, folders or globs (local, or any URI that pyarrow opens); `format` is guessed from each name
+    when it is not given; `columns` and `meta` extend those of ``[read]``. Of equal documents, the one of the source
+    with the highest `priority` stays.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
+    input: Strings = Field(min_length=1, strict=False)
+    format: str | None = None
+    weight: float | None = Field(default=None, ge=0)
+    priority: int = Field(default=0, ge=-MAX_PRIORITY, le=MAX_PRIORITY)
+    columns: dict[str, str] = Field(default_factory=dict)
+    meta: Strings = Field(default=(), strict=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_input_is_a_list_of_one(cls, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("input"), str):
+            return {**value, "input": [value["input"]]}
+        return value
+
+
+class EngineSettings(Settings):
+    """How work is cut, and what a task may take. Only `unit_bytes`, `partition_bytes` and `roll_bytes` shape output
+    files; none of them depends on the machine.
+
+    `unit_bytes`: input bytes of a collect task. `partition_bytes`: bytes that one reduce task merges. `roll_bytes`:
+    text bytes of one documents file. `timeout_s`: seconds without progress on one document before it is given up.
+    `memory_bytes`: resident bytes of a worker before it is stopped. `max_attempts`: tries of a task that dies.
+    `max_quarantined`: documents that one task may lose to crashes. `verify_inputs`: hash inputs whole instead of
+    their first and last MiB.
+    """
+
+    unit_bytes: int = Field(default=256 << 20, ge=1)
+    partition_bytes: int = Field(default=256 << 20, ge=1)
+    roll_bytes: int = Field(default=256 << 20, ge=1)
+    timeout_s: float = Field(default=600.0, gt=0)
+    memory_bytes: int = Field(default=4 << 30, ge=1 << 20)
+    max_attempts: int = Field(default=5, ge=1)
+    max_quarantined: int = Field(default=100, ge=0)
+    verify_inputs: bool = False
+
+
+class MixSettings(Settings):
+    """The mix: a budget of `tokens`, and the share of each source (`weights`, their sum is 1).
+
+    Without `tokens` every kept document appears once. `seed` decides which documents make up a fraction of an epoch,
+    and the order of all. `max_epochs`: a source that would be repeated more often is reported.
+    """
+
+    tokens: int | None = Field(default=None, ge=1)
+    seed: int = Field(default=0, ge=0, lt=1 << 63)
+    max_epochs: float = Field(default=4.0, gt=0)
+    weights: dict[str, float] = Field(default_factory=dict)
+
+
+class TrainSettings(Settings):
+    """A tokenizer trained on the run's own kept documents.
+
+    `kind`: ``bpe`` (byte-level, tiktoken ranks) or ``sentencepiece`` (BPE as LLaMA). `vocab_size` counts everything,
+    special tokens too. `sample_bytes`: bytes of text to train on, chosen by document id. `pattern` and `specials` are
+    for ``bpe``, `sentencepiece` holds trainer options of that library.
+    """
+
+    kind: Literal["bpe", "sentencepiece"] = "bpe"
+    vocab_size: int = Field(ge=259, le=MAX_VOCABULARY)
+    sample_bytes: int = Field(default=1 << 30, ge=1)
+    pattern: str | None = None
+    specials: Strings | None = Field(default=None, strict=False)
+    sentencepiece: dict[str, str | int | float | bool] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> TrainSettings:
+        if self.kind == "bpe" and self.sentencepiece:
+            raise ValueError('sentencepiece options need kind = "sentencepiece"')
+        if self.kind == "sentencepiece" and (self.pattern is not None or self.specials is not None):
+            raise ValueError('pattern and specials need kind = "bpe"')
+        return self
+
+    def options(self) -> dict[str, Any]:
+        """Return the keyword arguments for the trainer of this kind; what is not set keeps the trainer's default."""
+        if self.kind == "sentencepiece":
+            return {"settings": dict(self.sentencepiece)} if self.sentencepiece else {}
+        given = {"pattern": self.pattern, "specials": list(self.specials) if self.specials is not None else None}
+        return {key: value for key, value in given.items() if value is not None}
+
+
+class TokenizerSettings(Settings):
+    """Where the tokenizer comes from (exactly one of `file`, `asset` and `train`), and what frames a document."""
+
+    name: str | None = None
+    file: str | None = None
+    asset: str | None = None
+    train: TrainSettings | None = None
+    add_bos: bool = True
+    add_eos: bool = True
+
+    @model_validator(mode="after")
+    def _check_origin(self) -> TokenizerSettings:
+        wrong = origin_mistake([key for key in ORIGINS if getattr(self, key) is not None])
+        if wrong:
+            raise ValueError(wrong)
+        return self
+
+
+def origin_mistake(given: Sequence[str]) -> str | None:
+    """Return what is wrong with a tokenizer for which these of `ORIGINS` are given, None if nothing."""
+    if len(given) == 1:
+        return None
+    told = f"{' and '.join(given)} exclude each other" if given else "does not say where it comes from"
+    return f"{told}; give exactly one of file, asset and [tokenizer.train]"
+
+
+class ShardSettings(Settings):
+    """What token shards look like.
+
+    `layout`: ``packed`` (rows of `context_length` tokens) or ``documents`` (a row per document). `packing` of packed
+    rows: ``concatenate`` (as LLaMA) or ``best_fit`` (cuts fewer documents). `shard_bytes`: bytes after which a new file
+    begins.
+    """
+
+    layout: Literal["packed", "documents"] = "packed"
+    context_length: int = Field(default=2048, ge=2, le=1 << 24)
+    packing: Literal["concatenate", "best_fit"] = "concatenate"
+    shard_bytes: int = Field(default=256 << 20, ge=1)
+
+
+class DedupChoice(Settings):
+    """The settings of one dedup step, and its kind (a key of ``curate.dedup.DEDUPS``; mostly the step's own name)."""
+
+    kind: str
+    settings: SerializeAsAny[BaseModel]
+
+
+class Recipe(Settings):
+    """Everything that a run depends on. Paths are absolute, filters complete, every default filled in."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
+    description: str = ""
+    steps: Strings = Field(default=(), strict=False)
+    keep_text: Literal["all", "kept"] = "all"
+    sources: tuple[Source, ...] = Field(min_length=1, strict=False)
+    read: ReadSettings = ReadSettings()
+    extract: ExtractSettings = ExtractSettings()
+    filters: dict[str, Filter] = Field(default_factory=dict)
+    dedup: dict[str, DedupChoice] = Field(default_factory=dict)
+    engine: EngineSettings = EngineSettings()
+    mix: MixSettings = MixSettings()
+    tokenizer: TokenizerSettings | None = None
+    shards: ShardSettings = ShardSettings()
+    assets: dict[str, str] = Field(default_factory=dict)
+
+    def read_settings(self, source: Source) -> ReadSettings:
+        """Return how the files of `source` are read: ``[read]`` with the source's own columns."""
+        columns = {**self.read.columns, **source.columns}
+        meta = tuple(dict.fromkeys((*self.read.meta, *source.meta)))
+        return self.read.model_copy(update={"columns": columns, "meta": meta})
+
+    def as_table(self) -> dict[str, Any]:
+        """Return the recipe as the TOML table that loads to an equal recipe."""
+        unused = {"shards", "mix"} if self.tokenizer is None else set()
+        table = self.model_dump(mode="python", exclude_none=True, exclude={"filters", "dedup", *unused})
+        table["filters"] = {name: found.as_table() for name, found in self.filters.items()}
+        table["dedup"] = {
+            name: {"kind": choice.kind, **choice.settings.model_dump(exclude_none=True)}
+            for name, choice in self.dedup.items()
+        }
+        return table
+
+    def resolved_toml(self) -> str:
+        """Return the recipe as TOML with every default written out; loading it gives an equal recipe."""
+        return write_toml(self.as_table())

@@ -1,0 +1,164 @@
+"""From the names in ``steps`` to what each step does: the view it reads, and its rules with every signal resolved.
+
+A step is a filter table, a cleaner or a dedup step. A cleaner makes a new view of the text, named after it; what comes
+later reads that view, unless a rule names another with ``signal@view``. The signals of the view ``extracted`` have no
+suffix, those of every other view end in ``@view``; the signals that a cleaner measures itself belong to its own view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from pydantic import BaseModel
+
+from curate.filters.measures import CLEANERS, MEASURES
+from curate.filters.rules import Condition, Mistake, Place, ResolvedRule, Rule, resolve, signal_type_mistake
+from curate.filters.tables import Filter, suggestion
+from curate.pipelines.settings import DedupChoice, Recipe
+
+EXTRACTED: Final = "extracted"
+RECORD_SIGNALS: Final[Mapping[str, str]] = {"source": "string"}
+"""What stands beside the signals without being measured, the same on every view."""
+
+
+class FilterStep(NamedTuple):
+    """Decide by the rules of one filter; their signals carry their views."""
+
+    name: str
+    rules: tuple[ResolvedRule, ...]
+
+
+class CleanerStep(NamedTuple):
+    """Make the view `name` from the view `from_view`."""
+
+    name: str
+    from_view: str
+
+
+class DedupStep(NamedTuple):
+    """Keep one document of each group of equal ones, by the text of `view`."""
+
+    name: str
+    kind: str
+    view: str
+    settings: BaseModel
+
+
+Step = FilterStep | CleanerStep | DedupStep
+
+
+def resolve_steps(recipe: Recipe) -> list[Step]:
+    """Return the steps of a loaded recipe, in order."""
+    return steps_and_mistakes(recipe.steps, recipe.filters, recipe.dedup)[0]
+
+
+def required_measures(recipe: Recipe) -> dict[str, set[str]]:
+    """Return the names of the measures (keys of ``MEASURES``) that the rules of a recipe need, per view."""
+    owner = {signal: name for name, measure in MEASURES.items() for signal in measure.signals}
+    needed: dict[str, set[str]] = {}
+    for step in resolve_steps(recipe):
+        for rule in step.rules if isinstance(step, FilterStep) else ():
+            for full in rule.signals():
+                signal, _, view = full.partition("@")
+                if signal in owner:
+                    needed.setdefault(view or EXTRACTED, set()).add(owner[signal])
+    return needed
+
+
+def final_view(recipe: Recipe) -> str:
+    """Return the view that is tokenized: the last cleaner's, or the extracted text."""
+    return next((step for step in reversed(recipe.steps) if step in CLEANERS), EXTRACTED)
+
+
+def steps_and_mistakes(
+    names: Sequence[str], filters: Mapping[str, Filter], dedup: Mapping[str, DedupChoice]
+) -> tuple[list[Step], list[Mistake]]:
+    """Return the steps, and everything that is wrong with the signals and views that their rules name. A name that is
+    in none of the registries is left out: the caller has told about it."""
+    steps: list[Step] = []
+    mistakes: list[Mistake] = []
+    views = [EXTRACTED]
+    for name in names:
+        if name in CLEANERS:
+            steps.append(CleanerStep(name, views[-1]))
+            views.append(name)
+        elif name in dedup:
+            steps.append(DedupStep(name, dedup[name].kind, views[-1], dedup[name].settings))
+        elif name in filters:
+            rules, more = _resolved_rules(filters[name], views)
+            steps.append(FilterStep(name, rules))
+            mistakes += more
+    return steps, mistakes
+
+
+def _resolved_rules(table: Filter, views: Sequence[str]) -> tuple[tuple[ResolvedRule, ...], list[Mistake]]:
+    rules: list[ResolvedRule] = []
+    mistakes: list[Mistake] = []
+    for reason, rule in table.rules.items():
+        full_names: dict[str, str] = {}
+        wrong: list[Mistake] = []
+        place = ("filters", table.name, reason)
+        for where, condition in _conditions(rule, place):
+            wrong += _resolve_names(condition, where, views, full_names)
+        mistakes += wrong
+        if not wrong:
+            rules.append(resolve(rule, f"{table.name}.{reason}", full_names))
+    return tuple(rules), mistakes
+
+
+def _conditions(rule: Rule, place: Place) -> list[tuple[Place, Condition]]:
+    nested = [((*place, "when", number), condition) for number, condition in enumerate(rule.when)]
+    return [(place, rule), *nested]
+
+
+def _resolve_names(
+    condition: Condition, place: Place, views: Sequence[str], full_names: dict[str, str]
+) -> list[Mistake]:
+    """Add the full name of each signal of `condition` to `full_names`; return what is wrong with them."""
+    mistakes = []
+    for written in condition.signals():
+        found, problem = _full_name(written, views)
+        if problem:
+            mistakes.append(Mistake((*place, "signal") if written == condition.signal else place, problem))
+        full_names[written] = found
+    if not mistakes:
+        wrong = signal_type_mistake(condition, _known_signals()[condition.signal.partition("@")[0]])
+        mistakes += [Mistake(place, wrong)] if wrong else []
+    return mistakes
+
+
+def _full_name(written: str, views: Sequence[str]) -> tuple[str, str]:
+    """Return (full name, what is wrong or "") of a signal as a rule writes it, at a step that comes after `views`."""
+    signal, at, view = written.partition("@")
+    known = _known_signals()
+    if signal not in known:
+        return written, f"unknown signal {signal}{suggestion(signal, known)}"
+    if signal in RECORD_SIGNALS:
+        return signal, f"signal {signal} is the same on every view; remove @{view}" if at else ""
+    cleaner = next((name for name, entry in CLEANERS.items() if signal in entry.signals), None)
+    if cleaner is not None:
+        if at and view != cleaner:
+            return written, f"signal {signal} belongs to the view {cleaner}; remove @{view}"
+        if cleaner not in views:
+            return (
+                written,
+                f"signal {signal} is measured by the cleaner {cleaner}, which does not come before this step",
+            )
+        return f"{signal}@{cleaner}", ""
+    view = view if at else views[-1]
+    if view not in views:
+        if view in CLEANERS:
+            return written, f"view {view} does not exist yet: the cleaner {view} does not come before this step"
+        return written, f"unknown view {view!r}{suggestion(view, views)}; views here: {', '.join(views)}"
+    return signal if view == EXTRACTED else f"{signal}@{view}", ""
+
+
+def _known_signals() -> dict[str, str]:
+    """Return the type of every signal that exists, by its name without a view."""
+    known = dict(RECORD_SIGNALS)
+    for measure in MEASURES.values():
+        known |= measure.signals
+    for cleaner in CLEANERS.values():
+        known |= cleaner.signals
+    return known

@@ -1,0 +1,222 @@
+"""From a recipe's sources to the tasks of the collect phase: which files, cut where, read how.
+
+Units follow from file sizes and the recipe's ``unit_bytes`` alone. The cut points are byte offsets; a task reads from
+the first verified record boundary after its start to the first after its end, and `check_tiles` proves afterwards that
+these ranges tile each file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from curate import assets, extract, storage
+from curate.engine.tasks import FileRef, Receipt, TaskSpec
+from curate.errors import AssetError, InputError, InvariantError, RecipeError
+from curate.filters.measures import CLEANERS, MEASURES
+from curate.pipelines.collect import EXTRACTED, CollectSettings, View, signals_schema
+from curate.filters.rules import ResolvedRule
+from curate.pipelines.recipe import DedupStep, FilterStep, Recipe, Source, required_measures, resolve_steps
+from curate.readers import READERS, detect_format
+from curate.storage import InputFile
+from curate.tokenize import registry
+
+COLLECT_VERSION = 1
+LISTING_THREADS = 16
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A byte range of one input file."""
+
+    source: Source
+    format: str
+    file: InputFile
+    content_id: str
+    start: int
+    end: int
+
+    @property
+    def name(self) -> str:
+        """What people see: the file, and the range if the file is cut."""
+        whole = self.start == 0 and self.end == self.file.size
+        return self.file.name if whole else f"{self.file.name}:{self.start}-{self.end}"
+
+
+def cut(size: int, unit_bytes: int) -> list[tuple[int, int]]:
+    """Return even byte ranges that tile [0, size), none longer than `unit_bytes`."""
+    count = max(1, -(-size // unit_bytes))
+    edges = [size * index // count for index in range(count + 1)]
+    return list(zip(edges, edges[1:], strict=False))
+
+
+def list_units(recipe: Recipe) -> list[Unit]:
+    """Return the units of all sources in order of source, file name and offset.
+
+    Raises RecipeError naming every pattern that matches nothing and every file of unknown format.
+    """
+    mistakes: list[str] = []
+    found: list[tuple[Source, str, InputFile]] = []
+    for source in recipe.sources:
+        try:
+            files = storage.list_inputs(source.input)
+        except InputError as error:
+            mistakes.append(f"sources.{source.name}.input: {error}")
+            continue
+        for file in files:
+            kind = source.format or detect_format(file.name)
+            if kind is None:
+                mistakes.append(f'sources.{source.name}: {file.name}: unknown format; say format = "…" ({", ".join(READERS)})')
+            else:
+                found.append((source, kind, file))
+    if mistakes:
+        raise RecipeError(mistakes)
+
+    def units(entry: tuple[Source, str, InputFile]) -> list[Unit]:
+        source, kind, file = entry
+        identity = storage.content_id(file.uri, full=recipe.engine.verify_inputs)
+        splits = file.size > recipe.engine.unit_bytes and READERS[kind].splittable(file)
+        ranges = cut(file.size, recipe.engine.unit_bytes) if splits else [(0, file.size)]
+        return [Unit(source, kind, file, identity, start, end) for start, end in ranges]
+
+    with ThreadPoolExecutor(LISTING_THREADS) as pool:
+        return [unit for listed in pool.map(units, found) for unit in listed]
+
+
+def views_of(recipe: Recipe) -> tuple[View, ...]:
+    """Return the views that a recipe makes, in order, with the measures that its rules need on each."""
+    needed = required_measures(recipe)
+    cleaners = [step for step in recipe.steps if step in CLEANERS]
+    # source and language tables are part of every report, so the plain text is always measured for them
+    base = sorted({"text", *needed.get(EXTRACTED, ())})
+    views = [View(name=EXTRACTED, measures=tuple(base))]
+    views += [View(name=name, cleaner=name, measures=tuple(sorted(needed.get(name, ())))) for name in cleaners]
+    return tuple(views)
+
+
+def local_asset(recipe: Recipe, name: str) -> str:
+    """Return the local path of an asset: the recipe's own file, the cache's, or fetched now."""
+    override = recipe.assets.get(name)
+    try:
+        return assets.path(name, override=override)
+    except AssetError:
+        if override is not None:
+            raise
+        assets.fetch([name])
+        return assets.path(name)
+
+
+def share(path: str, folder: str, run: str) -> FileRef:
+    """Return a local file as one that every worker can read: a run folder on an object store gets a copy in `folder`,
+    since workers of other machines do not see this one's disk."""
+    identity = storage.content_id(path, full=True)
+    if storage.is_local(run):
+        return FileRef(path, identity)
+    shared = f"{folder}/{os.path.basename(path)}"
+    storage.write_bytes(storage.join(run, shared), storage.read_bytes(path))
+    return FileRef(shared, identity)
+
+
+def asset_refs(recipe: Recipe, names: Sequence[str], run: str) -> dict[str, FileRef]:
+    """Return each asset as a file that every worker can read, fetched and checked now, before any work."""
+    return {name: share(local_asset(recipe, name), "assets", run) for name in names}
+
+
+def tokenizer_refs(recipe: Recipe, run: str) -> list[FileRef]:
+    """Return the files of the tokenizer that the recipe names: one model file, or a saved folder's files."""
+    settings = recipe.tokenizer
+    assert settings is not None
+    path = settings.file or local_asset(recipe, settings.asset or "")
+    if not os.path.exists(path):
+        raise RecipeError(f"tokenizer.file: {path}: does not exist")
+    files = sorted(entry.path for entry in os.scandir(path) if entry.is_file()) if os.path.isdir(path) else [path]
+    registry.load(path)  # a file that is no tokenizer is a mistake of the recipe: found before any work
+    return [share(file, "tokenizer", run) for file in files]
+
+
+def signal_types(recipe: Recipe) -> dict[str, str]:
+    """Return the Arrow type, by name, of every column of the signals files of a recipe."""
+    return {field.name: str(field.type) for field in signals_schema(views_of(recipe))}
+
+
+def needed_assets(views: Sequence[View]) -> list[str]:
+    """Return the names of the assets that the measures of `views` use."""
+    return sorted({asset for view in views for name in view.measures for asset in MEASURES[name].assets})
+
+
+def versions_of(kind: str, engine: str, views: Sequence[View]) -> tuple[dict[str, int], list[str]]:
+    """Return the versions and the libraries of all code that shapes what collect writes."""
+    used: dict[str, Any] = {f"reader.{kind}": READERS[kind]}
+    for view in views:
+        used |= {f"measure.{name}": MEASURES[name] for name in view.measures}
+        if view.cleaner:
+            used[f"cleaner.{view.cleaner}"] = CLEANERS[view.cleaner]
+    versions = {name: entry.version for name, entry in used.items()} | {"extract": extract.VERSION}
+    libraries = {library for entry in used.values() for library in entry.libraries}
+    return versions, sorted({*libraries, *extract.LIBRARIES[engine], "pyarrow"})
+
+
+def leading_rules(recipe: Recipe) -> list[ResolvedRule]:
+    """Return the rules that need nothing but a document's own signals: those before the first global step, without
+    quantiles."""
+    rules: list[ResolvedRule] = []
+    for step in resolve_steps(recipe):
+        if isinstance(step, DedupStep):
+            break
+        if isinstance(step, FilterStep):
+            rules += [rule for rule in step.rules if not rule.waits_for()]
+    return rules
+
+
+def collect_specs(recipe: Recipe, units: Sequence[Unit], shared: Mapping[str, FileRef]) -> list[TaskSpec]:
+    """Return the tasks of the collect phase. No bound of any rule is part of them."""
+    views = views_of(recipe)
+    text_rules = tuple(rule.model_dump(mode="json") for rule in leading_rules(recipe)) if recipe.keep_text == "kept" else ()
+    specs = []
+    for unit in units:
+        versions, libraries = versions_of(unit.format, recipe.extract.engine, views)
+        settings = CollectSettings(
+            source=unit.source.name,
+            file=unit.file.name,
+            format=unit.format,
+            size=unit.file.size,
+            start=unit.start,
+            end=unit.end,
+            read=recipe.read_settings(unit.source),
+            extract=recipe.extract,
+            views=views,
+            roll_bytes=recipe.engine.roll_bytes,
+            versions=versions,
+            text_rules=text_rules,
+        )
+        inputs = {"source": (FileRef(unit.file.uri, unit.content_id, unit.file.size),)}
+        inputs |= {f"asset:{name}": (ref,) for name, ref in shared.items()}
+        specs.append(
+            TaskSpec(
+                stage="collect",
+                version=COLLECT_VERSION,
+                kind="map",
+                function="curate.pipelines.collect:collect",
+                unit=f"{unit.source.name}/{unit.name}",
+                settings=settings.model_dump(mode="json"),
+                inputs=inputs,
+                libraries=tuple(libraries),
+            )
+        )
+    return specs
+
+
+def check_tiles(units: Sequence[Unit], receipts: Sequence[Receipt]) -> None:
+    """Raise InvariantError unless the ranges really read tile every file: no byte skipped, none read twice."""
+    at: dict[str, int] = {}
+    for unit, receipt in zip(units, receipts, strict=True):
+        start, end = receipt.facts["range"]
+        expected = at.get(unit.file.uri, 0)
+        if start != expected or (unit.end == unit.file.size and end != unit.file.size):
+            raise InvariantError(f"{unit.name}: was read from byte {start} to {end}, but byte {expected} comes next")
+        at[unit.file.uri] = end
+
+

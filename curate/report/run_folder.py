@@ -1,0 +1,133 @@
+"""A run folder as it stands: the phases of its current plan, each task with its receipt if it is done.
+
+Receipts of earlier plans stay in the folder, because a later change may need them again; they are never counted here.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from curate import storage
+from curate.engine.ledger import Ledger
+from curate.engine.tasks import FileRef, Receipt
+from curate.errors import RecipeError
+from curate.filters.rules import ResolvedRule
+
+RECIPE_FILE: Final = "recipe.toml"
+LAST_WITH_SHARDS: Final = "pack"
+LAST_WITHOUT_SHARDS: Final = "tally"
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A phase of the current plan: its tasks as ``plan/`` has them, and 1:1 their receipts, None if not done."""
+
+    name: str
+    tasks: Sequence[Mapping[str, Any]]
+    receipts: Sequence[Receipt | None]
+
+    @property
+    def done(self) -> list[Receipt]:
+        """The receipts that are there, in the order of the tasks."""
+        return [receipt for receipt in self.receipts if receipt is not None]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every task has its receipt."""
+        return len(self.done) == len(self.tasks)
+
+    @property
+    def stage(self) -> str:
+        """The stage that its tasks run."""
+        return str(self.tasks[0]["stage"]) if self.tasks else ""
+
+
+@dataclass(frozen=True)
+class PartFiles:
+    """One documents file of a run and what lies beside it, row for row; no `verdicts` before the first decision."""
+
+    name: str
+    documents: FileRef
+    signals: FileRef
+    verdicts: FileRef | None
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run folder, its recipe as a TOML table, and the phases of its current plan in order."""
+
+    uri: str
+    recipe: Mapping[str, Any]
+    phases: Sequence[Phase]
+
+    @property
+    def unfinished(self) -> str | None:
+        """What is missing, as a sentence; None for a finished run."""
+        if not self.phases:
+            return "nothing is planned yet"
+        for phase in self.phases:
+            if not phase.complete:
+                return f"the phase {phase.name} has {len(phase.done)} of {len(phase.tasks)} tasks done"
+        last = LAST_WITH_SHARDS if self.recipe.get("tokenizer") else LAST_WITHOUT_SHARDS
+        if self.phases[-1].name != last:
+            return f"the phase {self.phases[-1].name} is done, what follows has not begun"
+        return None
+
+    def of_stage(self, stage: str) -> list[Phase]:
+        """Return the phases that run a stage, in order."""
+        return [phase for phase in self.phases if phase.stage == stage]
+
+    def rules(self) -> dict[str, ResolvedRule]:
+        """Return the rules that decided, by reason, in recipe order, with every quantile bound as a number."""
+        found = {}
+        for phase in self.of_stage("decide"):
+            for rule in phase.tasks[0]["settings"]["rules"]:
+                resolved = ResolvedRule.model_validate(rule)
+                found[resolved.reason] = resolved
+        return found
+
+    def parts(self) -> list[PartFiles]:
+        """Return the documents files of the tasks that are done, with the verdicts of the last complete phase."""
+        verdicts: dict[str, FileRef] = {}
+        for phase in self.phases:
+            if phase.complete:
+                verdicts |= {
+                    receipt.unit: receipt.files("verdicts")[0] for receipt in phase.done if receipt.files("verdicts")
+                }
+        parts = []
+        for phase in self.of_stage("collect"):
+            for receipt in phase.done:
+                for documents, signals in zip(receipt.files("documents"), receipt.files("signals"), strict=True):
+                    name = documents.path.rpartition("/")[2].removesuffix(".parquet")
+                    parts.append(PartFiles(name, documents, signals, verdicts.get(name)))
+        return parts
+
+
+def read_run(uri: str) -> RunFolder:
+    """Return the run folder at `uri`. Raises RecipeError if it is none."""
+    try:
+        recipe = tomllib.loads(storage.read_bytes(storage.join(uri, RECIPE_FILE)).decode())
+    except FileNotFoundError:
+        raise RecipeError(f"{uri}: is no run folder (it has no {RECIPE_FILE}); name the --output of a run") from None
+    except ValueError as error:
+        raise RecipeError(f"{uri}/{RECIPE_FILE}: is damaged ({error}); run the recipe again") from None
+    ledger = Ledger(uri)
+    ledger.load()
+    folder = storage.join(uri, "plan")
+    names = [name for name in storage.list_names(folder) if name.endswith(".json")]
+    # by number: the hundredth phase comes after the twentieth
+    names.sort(key=lambda name: int(name.partition("-")[0]))
+    return RunFolder(uri, recipe, [_read_phase(storage.join(folder, name), ledger) for name in names])
+
+
+def _read_phase(uri: str, ledger: Ledger) -> Phase:
+    try:
+        plan = json.loads(storage.read_bytes(uri))
+    except FileNotFoundError:
+        raise RecipeError(f"{uri}: has just gone; a run is starting in this folder, ask again in a moment") from None
+    receipts = [ledger.receipts.get(task["key"]) for task in plan["tasks"]]
+    return Phase(plan["phase"], plan["tasks"], receipts)

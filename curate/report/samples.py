@@ -1,0 +1,327 @@
+"""Documents near the line: for a reason, the dropped (or kept) documents whose signal is nearest to the bound.
+
+Distance is ``|value - bound| / |bound|`` (``|value|`` for a bound of 0), so that bounds of any scale compare. What has
+no such distance (lists, duplicates, missing signals) comes in an order drawn by id, the same at every call. One part of
+the run is looked at after the other: memory is the verdicts and a few signals of one part, and what is shown.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import xxhash
+from numpy.typing import NDArray
+
+from curate import storage
+from curate.engine.tasks import FileRef
+from curate.errors import RecipeError
+from curate.filters.decide import Columns, applies, group_rows
+from curate.filters.rules import GroupLimits, Limit, ResolvedRule
+from curate.filters.tables import suggestion
+from curate.report.run_folder import PartFiles, RunFolder, read_run
+
+TEXT_CHARACTERS: Final = 300
+NO_DISTANCE: Final = math.inf
+
+
+class Sample(NamedTuple):
+    """One document near the line of `reason`. `value` and `bound` are None where the reason has none; `also` are the
+    other rules that the document fails; `kept_id` is the document that a duplicate was dropped for."""
+
+    id: str
+    url: str | None
+    source: str
+    reason: str
+    signal: str | None
+    value: float | int | str | bool | None
+    bound: str | None
+    distance: float | None
+    also: Sequence[str]
+    kept_id: str | None
+    text: str
+    detail: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the sample as plain JSON data."""
+        return {**self._asdict(), "also": list(self.also)}
+
+
+class _Found(NamedTuple):
+    """A candidate: ordered by distance, then by a key drawn from its id."""
+
+    distance: float
+    key: int
+    part: int
+    row: int
+    reason: str
+    bound: str | None
+    value: Any
+
+
+def read_samples(run: str, reason: str | None = None, *, number: int = 10, kept: bool = False) -> list[Sample]:
+    """Return `number` documents nearest to the line of `reason`: those that were dropped for it, or with `kept` those
+    that passed it and were kept. A reason is a rule (``c4.min_sentences``), a whole filter (``c4``), a dedup step
+    (``duplicate.exact``) or an error (``error.html_too_deep``); None means every rule.
+
+    Raises RecipeError for a folder that is no run and for a reason that no step of it has.
+    """
+    folder = read_run(run)
+    if reason is not None and reason.startswith("error"):
+        return _rejects(folder, reason, number)
+    rules = folder.rules()
+    names = _matching(folder, rules, reason)
+    parts = folder.parts()
+    if parts and all(part.verdicts is None for part in parts):
+        raise RecipeError(f"{run}: nothing is decided yet ({folder.unfinished}); finish the run first")
+    found: list[_Found] = []
+    for index, part in enumerate(parts):
+        if part.verdicts is None:
+            continue
+        chosen = [rules[name] for name in names if name in rules]
+        search = _kept_candidates if kept else _dropped_candidates
+        found = heapq.nsmallest(number, [*found, *search(folder, index, part, names, chosen, number)])
+    return _samples(folder, parts, found)
+
+
+def _matching(folder: RunFolder, rules: Mapping[str, ResolvedRule], reason: str | None) -> list[str]:
+    """Return the reasons that a name stands for: itself, or every rule of the filter."""
+    known = list(rules)
+    known += [phase.tasks[0]["settings"]["reason"] for phase in folder.of_stage("duplicates.apply")]
+    names = [name for name in known if reason is None or name == reason or name.startswith(f"{reason}.")]
+    if not names:
+        why = "is counted but not stored" if str(reason).startswith("skipped") else "is no reason of this run"
+        raise RecipeError(
+            f"--reason {reason}: {why}{suggestion(reason, known)}; reasons: {', '.join(known) or 'none yet'}"
+        )
+    return names
+
+
+def _read(folder: RunFolder, ref: FileRef, columns: Sequence[str]) -> pa.Table:
+    with _open(folder, ref) as stream:
+        return pq.ParquetFile(stream).read(columns=list(columns))
+
+
+def _open(folder: RunFolder, ref: FileRef) -> pa.NativeFile:
+    try:
+        return storage.open_input(storage.join(folder.uri, ref.path))
+    except FileNotFoundError:
+        raise RecipeError(f"{folder.uri}/{ref.path}: is gone; run the recipe again, it makes what is missing") from None
+
+
+def _signals(folder: RunFolder, part: PartFiles, rules: Sequence[ResolvedRule]) -> Columns:
+    names = dict.fromkeys(("id", *(name for rule in rules for name in rule.signals())))
+    return Columns(_read(folder, part.signals, list(names)))
+
+
+def _dropped_candidates(
+    folder: RunFolder, index: int, part: PartFiles, names: Sequence[str], rules: Sequence[ResolvedRule], number: int
+) -> Iterator[_Found]:
+    """Yield the nearest of the documents that were dropped (or marked) for each reason."""
+    assert part.verdicts is not None
+    verdicts = _read(folder, part.verdicts, ["id", "reason", "marks"])
+    columns = _signals(folder, part, rules)
+    by_name = {rule.reason: rule for rule in rules}
+    for name in names:
+        rule = by_name.get(name)
+        if rule is not None and rule.action == "mark":
+            hit = _lists_holding(verdicts.column("marks").combine_chunks(), name)
+        else:
+            hit = pc.equal(verdicts.column("reason"), name).fill_null(False).to_numpy()
+        rows = np.flatnonzero(hit)
+        if len(rows):
+            yield from _nearest(columns, index, rows, name, rule, number, failing=True)
+
+
+def _kept_candidates(
+    folder: RunFolder, index: int, part: PartFiles, names: Sequence[str], rules: Sequence[ResolvedRule], number: int
+) -> Iterator[_Found]:
+    """Yield the kept documents that came nearest to failing one of the rules, each for its nearest rule."""
+    assert part.verdicts is not None
+    keep = _read(folder, part.verdicts, ["keep"]).column("keep").to_numpy()
+    columns = _signals(folder, part, rules)
+    best: dict[int, _Found] = {}
+    for rule in rules or [None] * len(names):
+        within = keep if rule is None else keep & applies(rule, columns, np.zeros(len(keep), dtype=bool))
+        name = names[0] if rule is None else rule.reason
+        for found in _nearest(columns, index, np.flatnonzero(within), name, rule, number, failing=False):
+            if found.row not in best or found < best[found.row]:
+                best[found.row] = found
+    yield from best.values()
+
+
+def _lists_holding(lists: pa.ListArray, name: str) -> NDArray[np.bool_]:
+    """Return which lists of strings hold `name`, bool [rows]."""
+    held = np.zeros(len(lists), dtype=bool)
+    parents = pc.list_parent_indices(lists).to_numpy()
+    held[parents[pc.equal(pc.list_flatten(lists), name).to_numpy(zero_copy_only=False)]] = True
+    return held
+
+
+def _nearest(
+    columns: Columns,
+    part: int,
+    rows: NDArray[np.int64],
+    name: str,
+    rule: ResolvedRule | None,
+    number: int,
+    *,
+    failing: bool,
+) -> Iterator[_Found]:
+    """Yield the `number` of `rows` nearest to the bounds of `rule`."""
+    if not len(rows):
+        return
+    distances, sides = _distances(columns, rule, rows, failing=failing)
+    keys = columns.ties()[rows]
+    keys = np.array([xxhash.xxh3_64_intdigest(int(key).to_bytes(8, "big")) for key in keys.tolist()], dtype=np.uint64)
+    for at in np.lexsort((keys, distances))[:number].tolist():
+        row = int(rows[at])
+        value = None if rule is None else columns.array(rule.signal)[row].as_py()
+        bound = None if rule is None else _bound_text(columns, rule, row, ("low", "high")[sides[at]], distances[at])
+        yield _Found(float(distances[at]), int(keys[at]), part, row, name, bound, value)
+
+
+def _distances(
+    columns: Columns, rule: ResolvedRule | None, rows: NDArray[np.int64], *, failing: bool
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the relative distance of each row to the bound that it breaks (`failing`), else to the nearer one, and
+    which side that is: 0 low, 1 high."""
+    best = np.full(len(rows), NO_DISTANCE)
+    sides = np.zeros(len(rows), dtype=np.int64)
+    if rule is None:
+        return best, sides
+    for side, bound in enumerate((rule.low, rule.high)):
+        if not isinstance(bound, Limit | GroupLimits):
+            continue
+        limits = _limit_values(columns, bound)[rows]
+        values = columns.values(rule.signal)[rows].astype(np.float64)
+        beyond = values <= limits if side == 0 else values >= limits
+        scale = np.where(limits == 0, 1.0, np.abs(limits))
+        with np.errstate(over="ignore", invalid="ignore"):
+            distance = np.abs(values - limits) / scale
+        nulls = columns.nulls(rule.signal)
+        unknown = np.isnan(distance) | (nulls[rows] if nulls is not None else False) | (failing & ~beyond)
+        distance = np.where(unknown, NO_DISTANCE, distance)
+        sides[distance < best] = side
+        best = np.minimum(best, distance)
+    return best, sides
+
+
+def _limit_values(columns: Columns, bound: Limit | GroupLimits) -> NDArray[np.float64]:
+    """Return the bound of each row as float64 [rows]; NaN where it has none."""
+    if isinstance(bound, Limit):
+        return np.full(columns.rows, float(bound.value))
+    limits = np.full(columns.rows, np.nan)
+    if bound.per is None:
+        limits[:] = float(bound.limits[""].value) if "" in bound.limits else np.nan
+        return limits
+    for group, rows in group_rows(columns.array(bound.per)).items():
+        if group in bound.limits:
+            limits[rows] = float(bound.limits[group].value)
+    return limits
+
+
+def _bound_text(columns: Columns, rule: ResolvedRule, row: int, side: str, distance: float) -> str | None:
+    """Return the bound that a row was measured against, as a recipe would say it."""
+    if distance == NO_DISTANCE:
+        listed = [("any_of", rule.any_of), ("none_of", rule.none_of)]
+        told = [f"{key} {', '.join(map(str, items))}" for key, items in listed if items is not None]
+        return "; ".join(told) or None
+    bound = rule.low if side == "low" else rule.high
+    inclusive = rule.low_inclusive if side == "low" else rule.high_inclusive
+    word = {"low": ("above", "min"), "high": ("below", "max")}[side][inclusive]
+    if isinstance(bound, Limit):
+        return f"{word} {bound.value}"
+    assert isinstance(bound, GroupLimits)
+    group = "" if bound.per is None else columns.array(bound.per)[row].as_py()
+    found = bound.limits[str(group).lower() if isinstance(group, bool) else str(group)]
+    per = f" of {group}" if bound.per else ""
+    return f"{word} {found.value} (quantile {bound.quantile}{per})"
+
+
+def _samples(folder: RunFolder, parts: Sequence[PartFiles], found: Sequence[_Found]) -> list[Sample]:
+    """Return the documents of the candidates, in their order, reading only the row groups that hold one."""
+    rules = folder.rules()
+    samples: dict[_Found, Sample] = {}
+    for index in sorted({one.part for one in found}):
+        wanted = {one.row: one for one in found if one.part == index}
+        part = parts[index]
+        assert part.verdicts is not None
+        verdicts = _read(folder, part.verdicts, ["reason", "failed", "kept_id"])
+        for row, document in _documents(folder, part.documents, sorted(wanted)):
+            one = wanted[row]
+            kept_id = verdicts.column("kept_id")[row].as_py()
+            samples[one] = Sample(
+                id=document["id"].hex(),
+                url=document["url"],
+                source=document["source"],
+                reason=one.reason,
+                signal=rules[one.reason].signal if one.reason in rules else None,
+                value=one.value,
+                bound=one.bound,
+                distance=None if one.distance == NO_DISTANCE else one.distance,
+                also=[name for name in verdicts.column("failed")[row].as_py() if name != one.reason],
+                kept_id=kept_id.hex() if kept_id else None,
+                text=document["text"],
+            )
+    return [samples[one] for one in found]
+
+
+def _documents(folder: RunFolder, ref: FileRef, rows: Sequence[int]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (row number, the first characters and the origin) of some rows of a documents file."""
+    with _open(folder, ref) as stream:
+        file = pq.ParquetFile(stream)
+        first = 0
+        for group in range(file.num_row_groups):
+            end = first + file.metadata.row_group(group).num_rows
+            here = [row for row in rows if first <= row < end]
+            if here:
+                table = file.read_row_group(group, columns=["id", "url", "source", "text"])
+                chosen = table.take(pa.array([row - first for row in here]))
+                # a document may be as large as a gigabyte: cut before it becomes a Python string
+                text = pc.utf8_slice_codeunits(chosen.column("text"), 0, 8 * TEXT_CHARACTERS)
+                yield from zip(here, chosen.set_column(3, "text", text).to_pylist(), strict=True)
+            first = end
+
+
+def _rejects(folder: RunFolder, reason: str, number: int) -> list[Sample]:
+    """Return records that could not become documents, in an order drawn by id."""
+    found: list[tuple[int, Sample]] = []
+    kinds: set[str] = set()
+    for phase in folder.of_stage("collect"):
+        for receipt in phase.done:
+            kinds |= {name for name in receipt.stats if name.startswith("error.")}
+            for ref in receipt.files("rejects"):
+                rows = _read(folder, ref, ["id", "url", "source", "reason", "detail"])
+                if reason != "error":
+                    rows = rows.filter(pc.equal(rows.column("reason"), reason))
+                for row in rows.to_pylist():
+                    found.append((xxhash.xxh3_64_intdigest(row["id"]), _reject(row)))
+                found = heapq.nsmallest(number, found, key=lambda item: (item[0], item[1].id))
+    if not found:
+        known = ", ".join(sorted(kinds)) or "none"
+        raise RecipeError(f"--reason {reason}: no record has it{suggestion(reason, kinds)}; errors: {known}")
+    return [sample for _, sample in found]
+
+
+def _reject(row: Mapping[str, Any]) -> Sample:
+    return Sample(
+        id=row["id"].hex(),
+        url=row["url"],
+        source=row["source"],
+        reason=row["reason"],
+        signal=None,
+        value=None,
+        bound=None,
+        distance=None,
+        also=[],
+        kept_id=None,
+        text="",
+        detail=row["detail"],
+    )

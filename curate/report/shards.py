@@ -1,0 +1,74 @@
+"""A folder of shards as people see it: where it is, and its first rows as text, each with the documents in it."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from curate import storage
+from curate.errors import RecipeError
+from curate.shards.manifest import MANIFEST_FILE
+from curate.shards.reader import ShardSet
+from curate.tokenize import registry
+from curate.tokenize.tokenizer import Tokenizer
+
+TOKENIZER: Final = "tokenizer"
+
+
+class Segment(NamedTuple):
+    """A document's part of a row: `tokens` of them from token `first_token` of the document on."""
+
+    document: str
+    source: str
+    first_token: int
+    tokens: int
+    text: str
+
+
+class DecodedRow(NamedTuple):
+    """A row as text; `padding` are its tokens that belong to no document."""
+
+    row: int
+    padding: int
+    segments: list[Segment]
+
+
+def shards_folder(place: str) -> str:
+    """Return the folder of shards that is meant: `place` itself, or the one of the run at `place`."""
+    inside = storage.join(place, "shards")
+    if not storage.exists(storage.join(place, MANIFEST_FILE)) and storage.exists(storage.join(inside, MANIFEST_FILE)):
+        return inside
+    return place
+
+
+def decode_rows(folder: str, number: int, tokenizer: str | None = None) -> list[DecodedRow]:
+    """Return the first `number` rows as text, decoded with the given tokenizer or the one beside the shards.
+
+    Raises RecipeError if that is not the tokenizer that made them.
+    """
+    shards = ShardSet.open(folder)
+    loaded = _tokenizer_of(shards, folder, tokenizer)
+    rows = []
+    for index in range(min(number, len(shards))):
+        row = shards.row(index)
+        segments, start = [], 0
+        for doc_id, length, first, source in zip(row.doc_ids, row.lengths, row.starts, row.sources, strict=True):
+            text = loaded.decode(row.ids[start : start + int(length)])
+            segments.append(Segment(doc_id.hex(), shards.sources[int(source)], int(first), int(length), text))
+            start += int(length)
+        rows.append(DecodedRow(index, len(row.ids) - start, segments))
+    return rows
+
+
+def _tokenizer_of(shards: ShardSet, folder: str, given: str | None) -> Tokenizer:
+    where = given or storage.join(folder, TOKENIZER)
+    if given is None and not storage.exists(storage.join(where, registry.CARD_FILE)):
+        names = [name for name in storage.list_names(where) if not name.startswith(".")]
+        if len(names) != 1:
+            raise RecipeError(f"{where}: holds no tokenizer; say --tokenizer PATH")
+        where = storage.join(where, names[0])
+    loaded = registry.load(where)
+    wanted = str(shards.manifest["tokenizer"]["sha256"])
+    if loaded.sha256 != wanted:
+        found = f"sha256 {loaded.sha256[:12]}…, not {wanted[:12]}…"
+        raise RecipeError(f"{where}: is not the tokenizer of these shards ({found})")
+    return loaded

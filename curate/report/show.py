@@ -1,0 +1,194 @@
+"""Printing: each function takes a result and a console, and says it in lines and tables of at most 80 columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+from rich.console import Console
+from rich.text import Text
+
+from curate.assets import Status
+from curate.pipelines.plan import Plan
+from curate.pipelines.run import Summary
+from curate.report import tables
+from curate.report.samples import Sample
+from curate.report.shards import DecodedRow
+from curate.report.stats import Stats
+from curate.report.terminal import bytes_text, count_text, excerpt, printable, share_text
+from curate.shards.verify import Problem
+
+DECODED_CHARACTERS: Final = 600
+MAX_PROBLEMS: Final = 50
+
+
+def show_line(console: Console, text: str, style: str = "") -> None:
+    """Print one line that is not broken at the terminal's width: paths stay whole."""
+    console.print(Text(printable(text), style=style), soft_wrap=True)
+
+
+def show_json(console: Console, data: Any) -> None:
+    """Print JSON in ASCII, so that control characters of web text reach a terminal as escapes."""
+    console.file.write(json.dumps(data, indent=1, ensure_ascii=True, allow_nan=False) + "\n")
+
+
+def summary_json(summary: Summary, stats: Stats) -> dict[str, Any]:
+    """Return what a finished run did as plain JSON data."""
+    return {
+        "run": summary.run,
+        "fingerprint": summary.fingerprint,
+        "executed": dict(summary.executed),
+        "quarantined": [dict(found) for found in summary.quarantined],
+        "stats": stats.to_json(),
+    }
+
+
+def show_summary(console: Console, summary: Summary, stats: Stats) -> None:
+    """Print what a finished run did and made."""
+    kept, documents = stats.kept, stats.documents
+    share = share_text(kept.documents, documents.documents)
+    told = f"{count_text(kept.documents)} of {count_text(documents.documents)} documents ({share})"
+    done = sum(summary.executed.values())
+    facts = [
+        ("run", summary.run),
+        ("counts", tables.sum_line(stats)),
+        ("kept", f"{told}, {bytes_text(kept.bytes)} of text"),
+    ]
+    if summary.fingerprint:
+        facts.append(("tokens", f"{count_text(kept.tokens)} in the kept documents"))
+        facts += [("shards", f"{summary.run.rstrip('/')}/shards"), ("fingerprint", summary.fingerprint)]
+    facts.append(("tasks", f"{count_text(done)} run this time" if done else "none run: everything was done before"))
+    console.print(tables.facts_table(facts))
+
+
+def show_quarantine(console: Console, quarantined: Sequence[Mapping[str, Any]]) -> None:
+    """Print which documents felled their workers."""
+    many = f"{len(quarantined)} documents are" if len(quarantined) > 1 else "1 document is"
+    show_line(console, f"warning: {many} in quarantine: no worker survived it; everything else is done", "yellow")
+    for found in quarantined:
+        show_line(console, "  " + ", ".join(f"{name} {value}" for name, value in sorted(found.items())))
+
+
+def show_stats(console: Console, stats: Stats, by: str = "both") -> None:
+    """Print the funnel of a run; `by` adds tables: language, source, both or none."""
+    show_line(console, f"{stats.name}  {stats.run}", "bold")
+    for table in (tables.records_table(stats), tables.funnel_table(stats)):
+        console.print()
+        console.print(table)
+    console.print()
+    console.print(tables.sum_line(stats))
+    if stats.quarantined:
+        console.print(f"{count_text(len(stats.quarantined))} of the errors are documents in quarantine")
+    if by in ("both", "language") and stats.languages:
+        console.print()
+        console.print(tables.groups_table("language", stats.languages))
+    if by in ("both", "source") and stats.sources:
+        console.print()
+        console.print(tables.groups_table("source", stats.sources, limit=None))
+    if stats.unfinished:
+        console.print()
+        console.print(f"unfinished: {printable(stats.unfinished)}; run the recipe again to go on", style="yellow")
+
+
+def show_samples(console: Console, samples: Sequence[Sample]) -> None:
+    """Print documents with their reason, signal and bound."""
+    for text in tables.sample_texts(samples):
+        console.print(text)
+
+
+def show_plan(console: Console, found: Plan) -> None:
+    """Print the tasks of the next phase, and what comes after it."""
+    if found.done:
+        done = sum(tasks for _, tasks in found.done)
+        console.print(f"done: {len(found.done)} phases, {count_text(done)} tasks")
+    if found.next is None:
+        show_line(console, f"{found.run}: nothing is left to run")
+        return
+    console.print(
+        f"next: {printable(found.next)}, {count_text(len(found.missing))} of {count_text(found.tasks)} tasks, "
+        f"{bytes_text(found.bytes)} to read"
+    )
+    console.print()
+    console.print(tables.plan_table([asdict(task) for task in found.missing]))
+    console.print()
+    console.print("then: " + (", ".join(_steps_of(found.later)) or "nothing"))
+
+
+def _steps_of(phases: Sequence[str]) -> list[str]:
+    """Return phases for people: the parts of an exchange and the rounds of a search are one step."""
+    steps: list[str] = []
+    for name in phases:
+        head, _, tail = name.rpartition("-")
+        part = tail in ("scatter", "reduce", "apply") or (name.startswith("quantile-") and tail.isdecimal())
+        step = head if part else name
+        if steps[-1:] != [step]:
+            steps.append(step)
+    return steps
+
+
+def show_manifest(console: Console, folder: str, manifest: Mapping[str, Any]) -> None:
+    """Print what a manifest says of its shards, and the realised mix."""
+    totals, tokenizer = manifest["totals"], manifest["tokenizer"]
+    packed = manifest["layout"] == "packed"
+    facts = [
+        ("folder", folder),
+        ("fingerprint", manifest["fingerprint"]),
+        ("layout", ", ".join(filter(None, (manifest["layout"], manifest["packing"], manifest["dtype"])))),
+        ("tokenizer", f"{tokenizer['name']} ({tokenizer['kind']}, {count_text(tokenizer['vocab_size'])} ids)"),
+        ("shards", f"{count_text(totals['shards'])}, {bytes_text(totals['bytes'])}"),
+        ("rows", count_text(totals["rows"]) + (f" of {manifest['context_length']} tokens" if packed else "")),
+        ("documents", count_text(totals["documents"])),
+        ("tokens", f"{count_text(totals['tokens'])} and {count_text(totals['padding_tokens'])} of padding"),
+    ]
+    if manifest["quarantined"]:
+        facts.append(("quarantined", count_text(len(manifest["quarantined"]))))
+    console.print(tables.facts_table(facts))
+    console.print()
+    console.print(tables.mix_table(manifest["mix"], totals["tokens"]))
+
+
+def show_rows(console: Console, rows: Sequence[DecodedRow]) -> None:
+    """Print decoded rows, segment by segment."""
+    for row in rows:
+        console.print()
+        head = f"row {row.row}: {len(row.segments)} segments, {count_text(row.padding)} tokens of padding"
+        console.print(Text(head, style="bold"))
+        for segment in row.segments:
+            source = (
+                f"{printable(segment.source)}, tokens {segment.first_token} to {segment.first_token + segment.tokens}"
+            )
+            console.print(Text(f"{segment.document}  {source}", style="dim"))
+            console.print(Text(excerpt(segment.text, DECODED_CHARACTERS)))
+
+
+def show_problems(console: Console, problems: Sequence[Problem]) -> None:
+    """Print what is wrong with shards."""
+    table = tables.make_table(("file", "left"), ("problem", "left"), ("", "left"))
+    for problem in problems[:MAX_PROBLEMS]:
+        table.add_row(*(tables.name_text(text) for text in problem))
+    console.print(table)
+    if len(problems) > MAX_PROBLEMS:
+        console.print(f"and {count_text(len(problems) - MAX_PROBLEMS)} more; --json lists all")
+
+
+def show_assets(console: Console, found: Sequence[Status]) -> None:
+    """Print assets, and the paths of those that are here."""
+    table = tables.make_table(("asset", "left"), ("state", "left"), ("size", "right"), ("licence", "left"))
+    for asset, _, state in found:
+        table.add_row(asset.name, state, bytes_text(asset.bytes), asset.licence)
+        table.add_row(tables.name_text(asset.description, indent=2, style="dim"))
+    console.print(table)
+    ready = [path for _, path, state in found if state == "ready"]
+    for path in ready:
+        show_line(console, path)
+
+
+def show_tokenizer(console: Console, folder: str, card: Mapping[str, Any], tally: Mapping[str, int]) -> None:
+    """Print what was trained, on what, and what could not be read."""
+    facts = [("folder", folder), *((name, str(card[name])) for name in ("name", "kind", "vocab_size", "sha256"))]
+    trained_on = card["trained_on"]
+    facts.append(("trained on", f"{count_text(trained_on['documents'])} texts, {bytes_text(trained_on['bytes'])}"))
+    facts += [(name, count_text(count)) for name, count in sorted(tally.items()) if name.startswith("error.")]
+    console.print(tables.facts_table(facts))

@@ -1,0 +1,90 @@
+"""Where tokenizers come from: a SentencePiece model, a tiktoken rank file, or a folder that `train` saved.
+
+A folder holds the model under the name of `MODEL_FILES` and ``card.json`` (kind, vocab_size, pattern, specials, sha256,
+settings, what it was trained on). Files are told apart by content, not by name: Llama 2's SentencePiece model and
+Llama 3's rank file are both called ``tokenizer.model``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from curate import storage
+from curate.errors import AssetError
+from curate.tokenize import bpe, spm
+from curate.tokenize.tokenizer import Tokenizer
+
+CARD_FILE: Final = "card.json"
+CARD_FORMAT: Final = "tokenizer/1"
+MODEL_FILES: Final[Mapping[str, str]] = {bpe.KIND: "ranks.tiktoken", spm.KIND: "tokenizer.model"}
+_RANK_LINE: Final = re.compile(rb"\s*[A-Za-z0-9+/]+={0,2}[ \t]+\d+\s*?(\n|$)")
+
+
+def load(
+    uri: str, *, name: str = "", pattern: str = bpe.LLAMA3_PATTERN, specials: Sequence[str] | None = None
+) -> Tokenizer:
+    """Return the tokenizer at `uri`: a saved folder, a SentencePiece ``.model`` or a tiktoken rank file.
+
+    `pattern` and `specials` apply to a bare rank file only; a folder's card has its own. The default name is made of
+    kind and sha256, so that the place of a file never reaches the output. Raises AssetError.
+    """
+    card = storage.join(uri, CARD_FILE)
+    if storage.exists(card):
+        files = {CARD_FILE: storage.read_bytes(card)}
+        model = _model_file(_read_card(files[CARD_FILE], uri), uri)
+        if not storage.exists(storage.join(uri, model)):
+            raise AssetError(f"{uri}: {CARD_FILE} is there, {model} is missing; copy the whole folder")
+        files[model] = storage.read_bytes(storage.join(uri, model))
+        return from_files(files, where=uri, name=name)
+    if not storage.exists(uri):
+        raise AssetError(
+            f"{uri}: no tokenizer here; give a .model file, a tiktoken rank file or a folder with {CARD_FILE}"
+        )
+    data = storage.read_bytes(uri)
+    if _RANK_LINE.match(data):
+        return bpe.from_ranks(data, where=uri, name=name, pattern=pattern, specials=specials)
+    return spm.from_model(data, where=uri, name=name)
+
+
+def from_files(files: Mapping[str, bytes], *, where: str = "tokenizer", name: str = "") -> Tokenizer:
+    """Return the tokenizer whose folder has these files (name -> bytes), checked against its card."""
+    card = _read_card(files[CARD_FILE], where)
+    model = _model_file(card, where)
+    name = name or str(card.get("name", ""))
+    if card["kind"] == bpe.KIND:
+        ordered = sorted(card["specials"], key=lambda token: card["specials"][token])
+        tokenizer = bpe.from_ranks(
+            files[model], where=f"{where}/{model}", name=name, pattern=card["pattern"], specials=ordered
+        )
+    else:
+        tokenizer = spm.from_model(files[model], where=f"{where}/{model}", name=name)
+    if tokenizer.sha256 != card["sha256"] or tokenizer.vocab_size != card["vocab_size"]:
+        raise AssetError(f"{where}: {model} is not the file that {CARD_FILE} describes (sha256 or vocab_size differs)")
+    return tokenizer
+
+
+def save(files: Mapping[str, bytes], folder: str) -> None:
+    """Write a tokenizer's files below `folder`, the card last."""
+    storage.make_folder(folder)
+    for name in sorted(files, key=lambda file: file == CARD_FILE):
+        storage.write_bytes(storage.join(folder, name), files[name])
+
+
+def _read_card(data: bytes, where: str) -> dict[str, Any]:
+    try:
+        card = json.loads(data)
+        known = card["format"] == CARD_FORMAT and {"kind", "vocab_size", "pattern", "specials", "sha256"} <= card.keys()
+    except (ValueError, TypeError, KeyError):
+        known = False
+    if not known:
+        raise AssetError(f"{where}/{CARD_FILE}: not a tokenizer card of format {CARD_FORMAT}")
+    return dict(card)
+
+
+def _model_file(card: Mapping[str, Any], where: str) -> str:
+    if card["kind"] not in MODEL_FILES:
+        raise AssetError(f"{where}/{CARD_FILE}: unknown kind {card['kind']!r}; known: {', '.join(MODEL_FILES)}")
+    return MODEL_FILES[card["kind"]]

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import itertools
+import pathlib
+import tracemalloc
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curate.engine import exchange
+from curate.errors import InputError
+
+SCHEMA = pa.schema([("key", pa.uint64()), ("tie", pa.uint64()), ("payload", pa.large_string())])
+SORT = ("key", "tie")
+
+
+def batch(rows: list[tuple[int, int]]) -> pa.RecordBatch:
+    keys = pa.array([key for key, _ in rows], pa.uint64())
+    ties = pa.array([tie for _, tie in rows], pa.uint64())
+    return pa.record_batch([keys, ties, pa.array([f"{k}-{t}" for k, t in rows], pa.large_string())], schema=SCHEMA)
+
+
+def pairs(batches: list[pa.RecordBatch]) -> list[tuple[int, int]]:
+    return [(row["key"], row["tie"]) for part in batches for row in part.to_pylist()]
+
+
+@pytest.fixture
+def runs(tmp_path: pathlib.Path) -> list[str]:
+    """Three run files whose rows interleave, with one key that dominates."""
+    generator = np.random.default_rng(7)
+    paths = []
+    for number in range(3):
+        keys = generator.integers(0, 1 << 64, 4000, dtype=np.uint64)
+        keys[:2500] = 1 << 63
+        rows = [(int(key), number * 10_000 + index) for index, key in enumerate(keys)]
+        paths.append(str(tmp_path / f"{number}.run"))
+        exchange.write_run(paths[-1], [batch(rows[:1000]), batch(rows[1000:])], SCHEMA, SORT)
+    return paths
+
+
+def test_merges_run_files_in_key_order(runs: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    merged = pairs(list(exchange.merge(runs)))
+    assert merged == sorted(merged)
+    assert len(merged) == 12_000
+
+
+def test_partitions_tile_the_keys(runs: list[str]) -> None:
+    whole = pairs(list(exchange.merge(runs)))
+    for count in (1, 2, 3, 7):
+        spans = [exchange.partition_range(index, count) for index in range(count)]
+        assert spans[0][0] == 0
+        assert spans[-1][1] == exchange.KEY_SPAN
+        assert [pair for low, high in spans for pair in pairs(list(exchange.merge(runs, low, high)))] == whole
+
+
+def test_small_blocks_change_nothing(tmp_path: pathlib.Path, runs: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = pairs(list(exchange.merge(runs)))
+    monkeypatch.setattr(exchange, "BLOCK_BYTES", 500)
+    paths = []
+    for number, path in enumerate(runs):
+        paths.append(str(tmp_path / f"small-{number}.run"))
+        exchange.write_run(paths[-1], exchange.RunReader(path).read(), SCHEMA, SORT)
+    assert pairs(list(exchange.merge(paths))) == whole
+
+
+def test_spilling_gives_the_same_file(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [(index * 7919 % 5003, index) for index in range(5000)]
+    batches = [batch(rows[start : start + 500]) for start in range(0, 5000, 500)]
+    at_once, spilled = tmp_path / "once.run", tmp_path / "spilled.run"
+    exchange.write_run(str(at_once), batches, SCHEMA, SORT)
+    monkeypatch.setattr(exchange, "SORT_BYTES", 20_000)
+    exchange.write_run(str(spilled), batches, SCHEMA, SORT)
+    assert pairs(list(exchange.RunReader(str(spilled)).read())) == sorted(rows)
+    assert [path.name for path in tmp_path.iterdir() if ".tmp" in path.name] == []
+
+
+def test_a_giant_key_is_merged_in_bounded_memory(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "BLOCK_BYTES", 64 << 10)
+    paths = []
+    for number in range(4):
+        ties = np.arange(200_000, dtype=np.uint64) * np.uint64(4) + np.uint64(number)
+        schema = pa.schema([("key", pa.uint64()), ("tie", pa.uint64())])
+        paths.append(str(tmp_path / f"{number}.run"))
+        exchange.write_run(paths[-1], [pa.record_batch([np.zeros(200_000, np.uint64), ties], schema=schema)], schema, SORT)
+    total = sum((tmp_path / f"{number}.run").stat().st_size for number in range(4))
+    before = pa.total_allocated_bytes()
+    peak = rows = 0
+    tracemalloc.start()
+    last = -1
+    for part in exchange.merge(paths):
+        ties = part.column("tie").to_numpy()
+        assert int(ties[0]) > last
+        last = int(ties[-1])
+        rows += len(part)
+        peak = max(peak, pa.total_allocated_bytes() - before)
+    python_peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert rows == 800_000
+    assert peak + python_peak < total / 3
+
+
+def test_refuses_a_file_that_was_cut_off(runs: list[str]) -> None:
+    data = pathlib.Path(runs[0]).read_bytes()
+    pathlib.Path(runs[0]).write_bytes(data[:-7])
+    with pytest.raises(InputError, match="was cut off"):
+        exchange.RunReader(runs[0])
+
+
+@given(st.integers(1, 400), st.integers(1, 1 << 34), st.integers(1, 64))
+def test_merge_groups_tile_the_files_and_shrink_their_number(files: int, total: int, partitions: int) -> None:
+    groups = exchange.merge_groups(files, total, partitions)
+    if groups:
+        assert list(itertools.chain(*groups)) == list(range(files))
+        assert len(groups) < files
+        assert all(len(group) <= exchange.MAX_FAN_IN for group in groups)
+    else:
+        assert files <= exchange.MAX_FAN_IN
+
+
+@settings(max_examples=200)
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(0, 1 << 64 - 1)), max_size=60))
+def test_sort_order_is_the_order_of_tuples(rows: list[tuple[int, int, int]]) -> None:
+    columns = [np.array([row[at] for row in rows], dtype=np.uint64) for at in range(3)]
+    order = exchange.sort_order(columns)
+    assert [rows[at] for at in order] == sorted(rows)
