@@ -22,6 +22,8 @@ from curate.errors import (
     TaskError,
 )
 
+__version__: str
+
 if TYPE_CHECKING:
     from curate.assets import fetch as fetch_assets
     from curate.pipelines.plan import Plan, plan
@@ -74,9 +76,12 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        return version("curate-llm")
+        try:
+            return version("curate-llm")
+        except PackageNotFoundError:
+            return "unknown"  # a checkout that was never installed
     if name not in _PLACES:
         raise AttributeError(f"module 'curate' has no attribute {name!r}")
     module, _, attribute = _PLACES[name].partition(":")

@@ -89,9 +89,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tabl
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from curate import __version__
 
-        typer.echo(f"curate {version('curate-llm')}")
+        typer.echo(f"curate {__version__}")
         raise typer.Exit
 
 

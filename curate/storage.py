@@ -31,6 +31,8 @@ SAMPLE_BYTES: Final = 1 << 20
 FULL_DISK_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 WILDCARDS: Final = frozenset("*?[")
 
+STAGED: Final = re.compile(r"\..+\.[0-9a-f]{32}\.tmp(\.\d+\.tmp)?")
+
 on_commit_step: Callable[[str], None] | None = None
 """Called with the name of each step of each commit; crash tests replace it to stop the process there."""
 
@@ -147,11 +149,12 @@ def make_folder(uri: str) -> None:
 
 
 def list_names(uri: str) -> list[str]:
-    """Return the names of the files directly below `uri`, sorted; none if it does not exist."""
+    """Return the names of the files directly below `uri`, sorted, without hidden ones; none if it does not exist."""
     system, path = filesystem(uri)
     with _named_errors(uri):
         infos = system.get_file_info(pafs.FileSelector(path, allow_not_found=True))
-    return sorted(info.base_name for info in infos if info.type == pafs.FileType.File)
+    names = [info.base_name for info in infos if info.type == pafs.FileType.File]
+    return sorted(name for name in names if not name.startswith("."))
 
 
 def _step(name: str) -> None:
@@ -224,14 +227,16 @@ def write_bytes(uri: str, data: bytes) -> None:
 
 
 def sweep_staging(uri: str) -> None:
-    """Delete what killed attempts left half-built directly below the local folder `uri`."""
+    """Delete what killed attempts left half-built anywhere below the local folder `uri`."""
     if not is_local(uri):
         return
-    for path in glob.glob(os.path.join(glob.escape(local_path(uri)), ".*.tmp*")):
-        if os.path.isdir(path):
-            shutil.rmtree(path)
-        else:
-            os.unlink(path)
+    for folder, folders, names in os.walk(local_path(uri)):
+        for name in [name for name in folders if STAGED.fullmatch(name)]:
+            shutil.rmtree(os.path.join(folder, name))
+            folders.remove(name)
+        for name in names:
+            if STAGED.fullmatch(name):
+                os.unlink(os.path.join(folder, name))
 
 
 def scratch_folder(parent: str | None = None) -> str:

@@ -48,6 +48,7 @@ _SESSION: Final = re.compile(r";jsessionid=[^/;]*", re.IGNORECASE)
 _ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})|%|[^A-Za-z0-9\-._~!$&'()*+,;=:@/?\[\]%]")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:@/]*")
 _UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_DOTS: Final = re.compile(r"\.{2,}")
 _PLAIN_HOST: Final = re.compile(r"[a-z0-9._-]+")
 
 
@@ -136,11 +137,15 @@ def _host(host: str) -> str:
         if host.startswith("[") and host.endswith("]"):
             return host
         host = unquote_to_bytes(host.encode()).decode(errors="replace")
-        host = host.strip(".")
+        host = _without_empty_labels(host)
         host = host.lower() if host.isascii() else _punycode(host)
         host = quote_from_bytes(host.encode(), safe="-._~[]")
         host = re.sub("[A-Z]", lambda letter: letter[0].lower(), host)
-    return host.strip(".")
+    return _without_empty_labels(host)
+
+
+def _without_empty_labels(host: str) -> str:
+    return (_DOTS.sub(".", host) if ".." in host else host).strip(".")
 
 
 def _punycode(host: str) -> str:

@@ -22,6 +22,9 @@ _XML = re.compile(rb"<\?xml\s[^>]{0,200}?encoding\s*=\s*[\"']([\w:.\-]{2,40})", 
 _NON_ASCII = bytes(range(128, 256))
 _BOMS: Final = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _EAST_ASIAN: Final = frozenset({"gb18030", "cp932", "euc_jp", "cp949", "big5hkscs"})
+_NOT_CHARSETS: Final = frozenset(
+    {"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "utf_7", "mbcs", "oem"}
+)
 _PYTHON_CODECS: Final = {
     "gbk": "gb18030",
     "gb2312": "gb18030",
@@ -65,12 +68,9 @@ def codec_name(label: str | None) -> str | None:
     except (LookupError, ValueError):
         return None
     # rot13, base64, idna and the like are codecs but no charsets
-    if not getattr(info, "_is_text_encoding", True) or info.name in _NOT_CHARSETS:
+    if not getattr(info, "_is_text_encoding", True) or info.name.replace("-", "_") in _NOT_CHARSETS:
         return None
     return info.name if name not in _PYTHON_CODECS.values() else name
-
-
-_NOT_CHARSETS: Final = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "utf-7", "mbcs"})
 
 
 def meta_charset(body: bytes) -> str | None:
@@ -85,9 +85,9 @@ def decode_html(body: bytes, header_charset: str | None) -> str:
     for bom, name in _BOMS:
         if body.startswith(bom):
             return _clean(body[len(bom) :].decode(name, "replace"))
-    if body.isascii() and b"\x1b" not in body:
-        if body.count(b"\0", 0, META_BYTES) * 3 < min(len(body), META_BYTES):
-            return _clean(body.decode("ascii"))
+    zeros = body.count(b"\0", 0, META_BYTES)
+    if body.isascii() and b"\x1b" not in body and zeros * 3 < min(len(body), META_BYTES):
+        return _clean(body.decode("ascii"))
     claims = [codec_name(header_charset), None]
     try:
         text = body.decode()
@@ -101,10 +101,13 @@ def decode_html(body: bytes, header_charset: str | None) -> str:
     if wide:
         return _clean(body.decode(wide, "replace"))
     claims[1] = codec_name(meta_charset(body))
+    # a page that can say so in ASCII is not in UTF-16
+    if claims[1] and claims[1].startswith("utf-16"):
+        claims[1] = "utf-8"
     # Apache's old default: a header that says Latin-1 says nothing when the page itself says more
     if claims[0] == "cp1252" and claims[1]:
         claims.reverse()
-    return _clean(_first_that_fits(body, [name for name in claims if name and not name.startswith("utf-16")]))
+    return _clean(_first_that_fits(body, [name for name in claims if name]))
 
 
 def _first_that_fits(body: bytes, claims: list[str]) -> str:
@@ -140,9 +143,9 @@ def _nearly_utf8(body: bytes, first_error: int, header: str | None) -> bool:
 
 
 def _wide_codec(body: bytes, header: str | None) -> str | None:
-    """Return the UTF-16 codec of a body that shows its zero bytes, None otherwise."""
+    """Return the UTF-16 codec of a body in which about every other byte is zero, None otherwise."""
     head = body[:META_BYTES]
-    if not head or head.count(0) * 3 < len(head):
+    if not len(head) <= 3 * head.count(0) <= 2 * len(head):
         return None
     if header in {"utf-16-be", "utf-16-le"}:
         return header
@@ -150,6 +153,5 @@ def _wide_codec(body: bytes, header: str | None) -> str | None:
 
 
 def _clean(text: str) -> str:
-    if text.startswith("\ufeff"):
-        text = text[1:]
+    text = text.removeprefix("\ufeff")
     return text.replace("\0", "") if "\0" in text else text

@@ -1,8 +1,8 @@
 """Extraction engines: HTML text to the main text of the page, lines and paragraphs kept.
 
-`resiliparse` is the default: main content by rules on the tree, at several hundred pages a second. Alternative texts of
-images are left out, since they repeat captions and navigation (+1.3 points of word F1 on annotated pages); links' targets
-and form fields are out by default. `trafilatura` is slower and more precise; it is an optional extra.
+`resiliparse` is the default: main content by rules on the tree, at several hundred pages a second. Alternative texts
+of images are out, since they repeat captions and navigation (+1.3 points of word F1 on annotated pages); link targets
+and form fields are out by its default. `trafilatura` is slower and more precise; it is an optional extra.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Any, Final
 from resiliparse.extract.html2text import extract_plain_text
 
 from curate.errors import RecipeError
-
 
 SHORT_TEXT_CHARS: Final = 250
 MISSED_RATIO: Final = 4

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 class ExtractSettings(BaseModel):
     """How pages become text.
 
-    `max_html_bytes` and `max_html_depth` (nested elements) refuse pages before a parser sees them: 32 MB of HTML peaks at
-    1 GB, and 200,000 nested elements do not end. `max_text_bytes` bounds what an engine may return.
+    `max_html_bytes` and `max_html_depth` (nested elements) refuse pages before a parser sees them: 32 MB of HTML peaks
+    at 1 GB, and 200,000 nested elements do not end. `max_text_bytes` bounds what an engine may return.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)

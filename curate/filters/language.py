@@ -2,8 +2,8 @@
 
 Signals: ``language.code``, one of the model's 176 codes (ISO 639-1, or 639-3 where there is none), and
 ``language.score``, its probability: float32 widened to float64 and clipped to 1.0 (fastText may return 1.00001). Newlines
-are replaced by spaces, as datatrove does; CCNet deletes them, which glues words together. A text without any word that
-the model knows, for example an empty one, gets code ``""`` and score 0.0, and so does one that holds NUL bytes only.
+are replaced by spaces, as datatrove does; CCNet deletes them, which glues words together. An empty text gets the model's
+first guess with a low score (en, 0.12).
 
 The whole text is classified, at about 11 MB per second and core: this is the floor of every pipeline that measures
 language. No cap on the characters is built in, because the beginning of a page is often its navigation.

@@ -34,6 +34,17 @@ from curate.filters.rules import EXCLUSIVE, OFF, Mistake, Place, Rule, Settings
 FOLDER: Final = Path(__file__).with_name("tables")
 RESERVED: Final = ("title", "citation", "provenance", "extends")
 
+WORDING: Final[Mapping[str, str]] = {
+    "tuple_type": "must be a list",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "bool_type": "must be true or false",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "string_type": "must be a string",
+}
+"""What pydantic says in the words of Python, in the words of TOML."""
+
 Provenance = Literal["paper", "reference-impl", "ours"]
 Raw = dict[str, Any]
 
@@ -176,7 +187,8 @@ def mistakes_of(error: ValidationError, model: type[BaseModel], place: Place) ->
             message = f"{value!r} does not match {one['ctx']['pattern']}"
         else:
             shown = repr(value)
-            message = f"{message[:1].lower()}{message[1:]}, not {shown if len(shown) <= 60 else shown[:57] + '...'}"
+            message = WORDING.get(kind, f"{message[:1].lower()}{message[1:]}")
+            message += f", not {shown if len(shown) <= 60 else shown[:57] + '...'}"
         mistakes.append(Mistake((*place, *path), message))
     return mistakes
 

@@ -7,9 +7,11 @@ is never negative and never beyond the array. Only the entry point in `text_stat
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import xxhash
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
@@ -33,6 +35,17 @@ LOW_BITS = np.uint64(0x7F7F7F7F7F7F7F7F)
 TOP_BITS = np.uint64(0x8080808080808080)
 FROM_A = np.uint64(0x1F1F1F1F1F1F1F1F)  # carries into the top bit from a on
 AFTER_Z = np.uint64(0x0505050505050505)  # and beyond z
+
+
+def source_digest(pattern: str) -> str:
+    """Return a digest of the files of this folder that compiled code is made from, the Unicode table included.
+
+    numba's cache on disk watches only the file of the function that it caches. A closure variable belongs to the key of
+    that cache: an entry point that closes over this digest notices the other files, too.
+    """
+    folder = Path(__file__).parent
+    names = {Path(__file__).name, "unicode_table.py", "unicode_table.bin"} | {path.name for path in folder.glob(pattern)}
+    return xxhash.xxh3_128_hexdigest(b"\0".join((folder / name).read_bytes() for name in sorted(names)))
 
 
 def packed(word: str) -> int:

@@ -12,11 +12,9 @@ from __future__ import annotations
 
 import secrets
 from enum import IntEnum
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import xxhash
 from numba import njit
 
 from curate.filters import unicode_table as unicode
@@ -33,6 +31,7 @@ from curate.filters.text_statistics_bytes import (
     decode,
     letters_end,
     packed,
+    source_digest,
 )
 from curate.filters.text_statistics_repetition import count_duplicates, count_ngrams, join_paragraphs, number_spans
 from curate.filters.text_statistics_words import (
@@ -455,8 +454,7 @@ def _count_symbols(data: Bytes, interesting: Bytes, state: Ints) -> None:
 
 
 def _compile(sources: str) -> Any:
-    """Return the compiled loop over documents. numba's cache on disk watches the file of the cached function only; the
-    digest of the other source files makes it notice those, too."""
+    """Return the compiled loop over documents; `sources` is a `source_digest`."""
 
     @njit(nogil=True, cache=True, _nrt=False)
     def _count_texts(
@@ -482,7 +480,7 @@ def _compile(sources: str) -> Any:
         state: Ints,
         result: Ints,
     ) -> None:
-        sources  # a closure variable belongs to the key of numba's cache on disk
+        sources  # noqa: B018 - part of the key of the cache on disk
         for text in range(bounds.size - 1):
             document = data[bounds[text] : bounds[text + 1]]
             state[:] = 0
@@ -508,13 +506,7 @@ def _compile(sources: str) -> Any:
     return _count_texts
 
 
-def _sources() -> str:
-    folder = Path(__file__).parent
-    parts = [path.read_bytes() for path in sorted(folder.glob("text_statistics*.py"))]
-    return xxhash.xxh3_128_hexdigest(b"".join(parts) + unicode.FILE.read_bytes())
-
-
-_COUNT_TEXTS: Final = _compile(_sources())
+_COUNT_TEXTS: Final = _compile(source_digest("text_statistics*.py"))
 
 
 def count_texts(data: Bytes, bounds: Ints, max_segments: int = MAX_SEGMENTS, seed: int | None = None) -> Ints:

@@ -66,6 +66,9 @@ def shaping_settings(recipe: Recipe) -> dict[str, Any]:
     left_out = ("name", "description", "assets", "keep_text", "engine", "sources")
     settings = {key: value for key, value in table.items() if key not in left_out}
     settings["sources"] = {source.name: {"priority": source.priority} for source in recipe.sources}
+    for filter_table in settings["filters"].values():
+        for words in ("title", "citation", "provenance"):
+            filter_table.pop(words, None)
     settings["partition_bytes"] = recipe.engine.partition_bytes
     if "tokenizer" in settings:
         settings["tokenizer"] = {key: value for key, value in settings["tokenizer"].items() if key != "file"}

@@ -403,8 +403,7 @@ def run(recipe: Recipe, output: str, options: Options | None = None, progress: P
     for folder in FOLDERS:
         storage.make_folder(storage.join(output, folder))
     with lease(output, takeover=options.takeover):
-        for folder in ("", *FOLDERS):
-            storage.sweep_staging(storage.join(output, folder) if folder else output)
+        storage.sweep_staging(output)
         ledger = open_run(recipe, output)
         storage.write_bytes(storage.join(output, RECIPE_FILE), recipe.resolved_toml().encode())
         for name in storage.list_names(storage.join(output, "plan")):

@@ -16,6 +16,7 @@ from curate.filters.rules import Settings
 from curate.filters.tables import Filter
 from curate.pipelines.toml_text import write_toml
 from curate.readers import ReadSettings
+from curate.shards.layout import MAX_SHARD_BYTES
 
 Strings = tuple[str, ...]
 MAX_VOCABULARY: Final = 1 << 20
@@ -102,6 +103,9 @@ class TrainSettings(Settings):
             raise ValueError('sentencepiece options need kind = "sentencepiece"')
         if self.kind == "sentencepiece" and (self.pattern is not None or self.specials is not None):
             raise ValueError('pattern and specials need kind = "bpe"')
+        least = 256 + len(self.specials or ())
+        if self.vocab_size < least:
+            raise ValueError(f"vocab_size is at least {least}: 256 bytes and {least - 256} special tokens")
         return self
 
     def options(self) -> dict[str, Any]:
@@ -149,7 +153,7 @@ class ShardSettings(Settings):
     layout: Literal["packed", "documents"] = "packed"
     context_length: int = Field(default=2048, ge=2, le=1 << 24)
     packing: Literal["concatenate", "best_fit"] = "concatenate"
-    shard_bytes: int = Field(default=256 << 20, ge=1)
+    shard_bytes: int = Field(default=128 << 20, ge=1, lt=MAX_SHARD_BYTES)
 
 
 class DedupChoice(Settings):

@@ -136,16 +136,19 @@ def _full_name(written: str, views: Sequence[str]) -> tuple[str, str]:
         return written, f"unknown signal {signal}{suggestion(signal, known)}"
     if signal in RECORD_SIGNALS:
         return signal, f"signal {signal} is the same on every view; remove @{view}" if at else ""
-    cleaner = next((name for name, entry in CLEANERS.items() if signal in entry.signals), None)
-    if cleaner is not None:
-        if at and view != cleaner:
-            return written, f"signal {signal} belongs to the view {cleaner}; remove @{view}"
-        if cleaner not in views:
+    owners = [name for name, entry in CLEANERS.items() if signal in entry.signals]
+    if owners:
+        if at and view not in owners:
+            return written, f"signal {signal} belongs to the view {' or '.join(owners)}; remove @{view}"
+        # measured by several cleaners: the last one before this step is meant
+        before = [name for name in views if name in ([view] if at else owners)]
+        if not before:
+            cleaner = view if at else owners[0]
             return (
                 written,
                 f"signal {signal} is measured by the cleaner {cleaner}, which does not come before this step",
             )
-        return f"{signal}@{cleaner}", ""
+        return f"{signal}@{before[-1]}", ""
     view = view if at else views[-1]
     if view not in views:
         if view in CLEANERS:

@@ -15,14 +15,8 @@ from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from curate.errors import InputError
-from curate.readers.streams import (
-    PIECE_BYTES,
-    Frame,
-    Frames,
-    has_many_frames,
-    next_frame,
-    search,
-)
+from curate.readers.source import search
+from curate.readers.streams import PIECE_BYTES, Frame, Frames, has_many_frames, next_frame
 from curate.storage import InputFile, open_input
 
 MAX_HEADER_BYTES: Final = 1 << 20
@@ -60,9 +54,9 @@ class Damage(NamedTuple):
 class Grammar(NamedTuple):
     """What tells one archive format from another.
 
-    `header_end` finds the end of a record header in a block of bytes, or -1. `parse` reads a header or raises InputError.
-    `starts` says whether bytes begin a record. `line` matches a line start before a record header in a plain file.
-    `wanted` says whether a record's block is needed at all.
+    `header_end` finds the end of a record header in a block of bytes, or -1. `parse` reads a header or raises
+    InputError. `starts` says whether bytes begin a record. `line` matches a line start before a record header in a
+    plain file, in at most `line_bytes`. `wanted` says whether a record's block is needed at all.
     """
 
     header_end: Callable[[bytes], int]
@@ -151,7 +145,7 @@ class Text:
 
 
 def _one_record(text: Text, grammar: Grammar, fields: dict[str, str], max_record_bytes: int) -> bytes | None:
-    """Read one record at the start of `text`, filling `fields` as soon as they are known; return its block if wanted."""
+    """Read one record at the start of `text`, filling `fields` as soon as they are known; return a wanted block."""
     header = grammar.parse(text.header(grammar.header_end))
     fields.update(header.fields)
     block = None

@@ -1,8 +1,8 @@
 """HTTP responses as archives hold them: tolerant parsing, and bodies decoded within a bound.
 
-Crawlers store headers that no longer fit the body (already unchunked, already inflated), so an encoding that is declared
-but visibly absent is ignored. A body that breaks off is kept as far as it goes; one that is damaged, or grows past its
-bound while it is inflated, is an InputError.
+Crawlers store headers that no longer fit the body (already unchunked, already inflated), so an encoding that is
+declared but visibly absent is ignored. A body that breaks off is kept as far as it goes; one that is damaged, or grows
+past its bound while it is inflated, is an InputError.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def decode_body(response: Response, max_bytes: int) -> bytes:
 
 def unchunk(body: bytes) -> bytes:
     """Return the payload of a chunked body, as far as its chunk sizes hold; a body that is not chunked as it is."""
-    pieces = []
+    pieces: list[bytes] = []
     position = 0
     while chunk := _CHUNK.match(body, position):
         size = int(chunk[1], 16)
@@ -177,7 +177,7 @@ def _deflate(body: bytes, max_bytes: int) -> bytes:
 
 
 def _read_bounded(reader: Any, max_bytes: int, name: str) -> bytes:
-    pieces = []
+    pieces: list[bytes] = []
     size = 0
     try:
         while piece := bytes(reader.read(PIECE_BYTES)):

@@ -1,8 +1,9 @@
 """Lines of plain and compressed text files, and ranges of them.
 
-In a plain file a range starts right behind a newline. In a compressed one it starts at a frame, where a line may be under
-way: a range that does not begin at 0 leaves out everything through its first newline, and every range reads on until it
-has read the line that starts exactly at, or before, its end. So each line is read once, in whichever frames it lies.
+In a plain file a range starts right behind a newline. In a compressed one it starts at a frame, where a line may be
+under way: a range that does not begin at 0 leaves out everything through its first newline, and every range reads on
+until it has read the line that starts exactly at, or before, its end. So each line is read once, in whichever frames it
+lies.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from curate.errors import InputError
-from curate.readers.streams import PIECE_BYTES, Frames, next_frame, search
+from curate.readers.source import search
+from curate.readers.streams import PIECE_BYTES, Frames, next_frame
 from curate.storage import InputFile
 
 _NEWLINE: Final = re.compile(rb"\n")
@@ -111,9 +113,7 @@ def _run(frames: Frames, end: int, plain: bool, partial: bool, max_bytes: int) -
         yield _line(held, size, start, frames, plain, max_bytes)
 
 
-def _line(
-    held: list[bytes], size: int, start: tuple[int, int], frames: Frames, plain: bool, max_bytes: int
-) -> Line:
+def _line(held: list[bytes], size: int, start: tuple[int, int], frames: Frames, plain: bool, max_bytes: int) -> Line:
     length = size + 1 if plain else frames.source.position - start[0]
     if size > max_bytes:
         message = f"a line has {size} bytes (limit {max_bytes})"

@@ -19,7 +19,7 @@ MAX_BATCH_ROWS: Final = 4096
 
 
 def _group_start(metadata: Any, group: int) -> int:
-    starts = []
+    starts: list[int] = []
     for index in range(metadata.num_columns):
         column = metadata.row_group(group).column(index)
         offsets = (column.dictionary_page_offset, column.data_page_offset)
@@ -63,6 +63,10 @@ def _as_text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def _readable(value: object) -> object:
+    return _as_text(value) if isinstance(value, bytes) else value
+
+
 def _strings_as_bytes(batch: Any) -> Any:
     """Return `batch` with string columns as bytes: Parquet files hold invalid UTF-8 that Arrow would not notice."""
     for index, field in enumerate(batch.schema):
@@ -83,11 +87,9 @@ def _rows(batch: Any, wanted: dict[str, str], offset: int, length: int, source: 
         if text is None:
             yield None
             continue
-        url, date, key = (columns.get(name, absent)[index] for name in ("url", "date", "id"))
-        texts = [_as_text(value) if isinstance(value, bytes) else value for value in (url, date, key)]
-        meta = {name[5:]: columns[name][index] for name in metas}
-        meta = {name: _as_text(value) if isinstance(value, bytes) else value for name, value in meta.items()}
-        yield make_row(text, *texts, offset, length, mapping_text(meta), source)
+        url, date, key = (_readable(columns.get(name, absent)[index]) for name in ("url", "date", "id"))
+        meta = mapping_text({name[5:]: _readable(columns[name][index]) for name in metas})
+        yield make_row(text, url, date, key, offset, length, meta, source)
 
 
 def read_parquet(
@@ -126,7 +128,9 @@ def _read_group(
     metadata = data.metadata.row_group(group)
     row_bytes = max(1, metadata.total_byte_size // max(1, metadata.num_rows))
     batch_rows = max(1, min(MAX_BATCH_ROWS, settings.batch_bytes // row_bytes))
-    columns = sorted({column if column in data.schema_arrow.names else column.split(".")[0] for column in wanted.values()})
+    columns = sorted(
+        {column if column in data.schema_arrow.names else column.split(".")[0] for column in wanted.values()}
+    )
     without_text = 0
     try:
         for batch in data.iter_batches(batch_size=batch_rows, row_groups=[group], columns=columns, use_threads=False):

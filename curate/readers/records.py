@@ -111,7 +111,7 @@ def parse_date(value: str | None) -> datetime | None:
     value = value.strip()
     try:
         if value.isdigit() and len(value) >= 8:
-            return datetime.strptime(value[:14].ljust(14, "0"), "%Y%m%d%H%M%S")
+            return datetime.strptime(value[:14].ljust(14, "0") + "Z", "%Y%m%d%H%M%S%z").replace(tzinfo=None)
         date = datetime.fromisoformat(value)
         if date.tzinfo is not None:
             date = date.astimezone(UTC).replace(tzinfo=None)

@@ -2,8 +2,8 @@
 
 Knowing to the byte where each frame starts and ends is what makes splitting exact, so frames are walked here and never
 guessed from a library's read-ahead: gzip members end where zlib says so, the ends of zstd (RFC 8878) and lz4 frames
-(LZ4 Frame Format 1.6) follow from their block headers. fastwarc decompresses the latter two. Every read is bounded, so a
-bomb costs no more memory than a page. Legacy lz4 frames and raw deflate are not read.
+(LZ4 Frame Format 1.6) follow from their block headers. fastwarc decompresses the latter two. Every read is bounded, so
+a bomb costs no more memory than a page. Legacy lz4 frames and raw deflate are not read.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any, Final, Protocol
 import pyarrow as pa
 from fastwarc.stream_io import Lz4Reader, ZstdReader
 
-from curate.errors import InputError, RetryableError
+from curate.errors import InputError
+from curate.readers.source import SOURCE_BYTES, Source, search
 from curate.storage import InputFile, open_input
 
 GZIP_MAGIC: Final = b"\x1f\x8b\x08"
@@ -25,75 +26,15 @@ LZ4_MAGIC: Final = b"\x04\x22\x4d\x18"
 ZSTD_DICTIONARY_MAGIC: Final = b"\x37\xa4\x30\xec"
 MAX_DICTIONARY_BYTES: Final = 16 << 20
 MAX_WINDOW_BYTES: Final = 128 << 20
-SOURCE_BYTES: Final = 256 << 10
 INFLATE_BYTES: Final = 64 << 10
 PIECE_BYTES: Final = 256 << 10
-SEARCH_BYTES: Final = 1 << 20
 SPLIT_PROBE_BYTES: Final = 4 << 20
 VERIFY_BYTES: Final = 4 << 10
-_PADDING = re.compile(rb"\0*")
 _MAGICS: Final = {
     "gzip": re.compile(rb"\x1f\x8b\x08[\x00-\x1f]"),
     "zstd": re.compile(re.escape(ZSTD_MAGIC)),
     "lz4": re.compile(re.escape(LZ4_MAGIC)),
 }
-
-
-class Source:
-    """A file read forward in blocks, with the position of the next unused byte, and look-ahead."""
-
-    def __init__(self, handle: pa.NativeFile, position: int = 0) -> None:
-        self._handle = handle
-        self.seek(position)
-
-    def seek(self, position: int) -> None:
-        self._handle.seek(position)
-        self._block = b""
-        self._used = 0
-        self._end = position
-
-    @property
-    def position(self) -> int:
-        return self._end - len(self._block) + self._used
-
-    def peek(self, size: int) -> bytes:
-        """Return the next `size` bytes (fewer at the end of the file) without using them."""
-        while len(self._block) - self._used < size:
-            more = self._read()
-            if not more:
-                break
-            self._block = self._block[self._used :] + more
-            self._used = 0
-            self._end += len(more)
-        return self._block[self._used : self._used + size]
-
-    def _read(self) -> bytes:
-        try:
-            return bytes(self._handle.read(SOURCE_BYTES))
-        except OSError as error:
-            raise RetryableError(f"reading at byte {self._end} failed: {error}") from error
-
-    def take(self, size: int) -> bytes:
-        """Return 1 to `size` bytes, b'' at the end of the file."""
-        if self._used == len(self._block):
-            self._block = self._read()
-            self._used = 0
-            self._end += len(self._block)
-        data = self._block[self._used : self._used + size]
-        self._used += len(data)
-        return data
-
-    def give_back(self, size: int) -> None:
-        """Make the last `size` bytes of the last `take` unused again."""
-        self._used -= size
-
-    def skip_padding(self) -> None:
-        """Step over NUL bytes, which tape-sized writers leave between and after gzip members."""
-        while block := self.peek(4096):
-            zeros = _PADDING.match(block).end()  # type: ignore[union-attr]
-            self._used += zeros
-            if zeros < len(block):
-                return
 
 
 class Frame(Protocol):
@@ -342,29 +283,6 @@ class Frames:
             except OSError as error:
                 raise InputError("corrupt", f"the zstd dictionary at 0: {error}") from error
         return data if data.startswith(ZSTD_DICTIONARY_MAGIC) else None
-
-
-def search(file: InputFile, offset: int, pattern: re.Pattern[bytes], check: Callable[[int], bool], reach: int) -> int:
-    """Return the first match of `pattern` at or after `offset` that passes `check`, the file size if none.
-
-    `reach` is the longest match in bytes. Reads forward once, in bounded memory; the cost of `check` must be bounded.
-    """
-    with open_input(file.uri) as handle:
-        total = int(handle.size())
-        handle.seek(min(offset, total))
-        block, base = b"", offset
-        while more := handle.read(SEARCH_BYTES):
-            block += more
-            for match in pattern.finditer(block):
-                if match.end() < len(block) or base + len(block) >= total:
-                    found = base + match.start()
-                    if check(found):
-                        return found
-            keep = min(len(block), reach)
-            base += len(block) - keep
-            block = block[len(block) - keep :]
-            offset = base
-    return total
 
 
 def next_frame(file: InputFile, offset: int, codec: str, starts_record: Callable[[bytes], bool]) -> int:

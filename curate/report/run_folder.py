@@ -95,9 +95,9 @@ class RunFolder:
         verdicts: dict[str, FileRef] = {}
         for phase in self.phases:
             if phase.complete:
-                verdicts |= {
-                    receipt.unit: receipt.files("verdicts")[0] for receipt in phase.done if receipt.files("verdicts")
-                }
+                # by the unit of the plan: parts of equal content share one task, and its receipt names one of them
+                pairs = zip(phase.tasks, phase.done, strict=True)
+                verdicts |= {t["unit"]: r.files("verdicts")[0] for t, r in pairs if r.files("verdicts")}
         parts = []
         for phase in self.of_stage("collect"):
             for receipt in phase.done:

@@ -27,13 +27,15 @@ from curate.filters.rules import GroupLimits, Limit, ResolvedRule
 from curate.filters.tables import suggestion
 from curate.report.run_folder import PartFiles, RunFolder, read_run
 
-TEXT_CHARACTERS: Final = 300
+TEXT_CHARACTERS: Final = 2400
+"""How much of the beginning of a document a sample holds; what is shown of it is shorter."""
 NO_DISTANCE: Final = math.inf
 
 
 class Sample(NamedTuple):
     """One document near the line of `reason`. `value` and `bound` are None where the reason has none; `also` are the
-    other rules that the document fails; `kept_id` is the document that a duplicate was dropped for."""
+    other rules that the document fails; `kept_id` is the document that a duplicate was dropped for; `text` is the
+    beginning of the extracted text; `detail` says what was wrong with a record in error."""
 
     id: str
     url: str | None
@@ -95,11 +97,12 @@ def _matching(folder: RunFolder, rules: Mapping[str, ResolvedRule], reason: str 
     known = list(rules)
     known += [phase.tasks[0]["settings"]["reason"] for phase in folder.of_stage("duplicates.apply")]
     names = [name for name in known if reason is None or name == reason or name.startswith(f"{reason}.")]
+    if not known:
+        raise RecipeError(f"{folder.uri}: nothing is decided yet ({folder.unfinished}); finish the run first")
     if not names:
         why = "is counted but not stored" if str(reason).startswith("skipped") else "is no reason of this run"
-        raise RecipeError(
-            f"--reason {reason}: {why}{suggestion(reason, known)}; reasons: {', '.join(known) or 'none yet'}"
-        )
+        told = f"{why}{suggestion(reason, known)}; reasons: {', '.join(known)}"
+        raise RecipeError(f"--reason {reason}: {told}")
     return names
 
 
@@ -146,11 +149,14 @@ def _kept_candidates(
     assert part.verdicts is not None
     keep = _read(folder, part.verdicts, ["keep"]).column("keep").to_numpy()
     columns = _signals(folder, part, rules)
+    if not rules:
+        # a dedup step has no signal: any kept document is as near to it as another
+        yield from _nearest(columns, index, np.flatnonzero(keep), names[0], None, number, failing=False)
+        return
     best: dict[int, _Found] = {}
-    for rule in rules or [None] * len(names):
-        within = keep if rule is None else keep & applies(rule, columns, np.zeros(len(keep), dtype=bool))
-        name = names[0] if rule is None else rule.reason
-        for found in _nearest(columns, index, np.flatnonzero(within), name, rule, number, failing=False):
+    for rule in rules:
+        within = keep & applies(rule, columns, np.zeros(len(keep), dtype=bool))
+        for found in _nearest(columns, index, np.flatnonzero(within), rule.reason, rule, number, failing=False):
             if found.row not in best or found < best[found.row]:
                 best[found.row] = found
     yield from best.values()
@@ -285,7 +291,7 @@ def _documents(folder: RunFolder, ref: FileRef, rows: Sequence[int]) -> Iterator
                 table = file.read_row_group(group, columns=["id", "url", "source", "text"])
                 chosen = table.take(pa.array([row - first for row in here]))
                 # a document may be as large as a gigabyte: cut before it becomes a Python string
-                text = pc.utf8_slice_codeunits(chosen.column("text"), 0, 8 * TEXT_CHARACTERS)
+                text = pc.utf8_slice_codeunits(chosen.column("text"), 0, TEXT_CHARACTERS)
                 yield from zip(here, chosen.set_column(3, "text", text).to_pylist(), strict=True)
             first = end
 

@@ -94,8 +94,8 @@ def show_stats(console: Console, stats: Stats, by: str = "both") -> None:
 
 def show_samples(console: Console, samples: Sequence[Sample]) -> None:
     """Print documents with their reason, signal and bound."""
-    for text in tables.sample_texts(samples):
-        console.print(text)
+    for block in tables.sample_blocks(samples):
+        console.print(block)
 
 
 def show_plan(console: Console, found: Plan) -> None:
@@ -175,14 +175,11 @@ def show_problems(console: Console, problems: Sequence[Problem]) -> None:
 
 def show_assets(console: Console, found: Sequence[Status]) -> None:
     """Print assets, and the paths of those that are here."""
-    table = tables.make_table(("asset", "left"), ("state", "left"), ("size", "right"), ("licence", "left"))
-    for asset, _, state in found:
-        table.add_row(asset.name, state, bytes_text(asset.bytes), asset.licence)
-        table.add_row(tables.name_text(asset.description, indent=2, style="dim"))
-    console.print(table)
-    ready = [path for _, path, state in found if state == "ready"]
-    for path in ready:
-        show_line(console, path)
+    console.print(tables.assets_table(found))
+    console.print()
+    for _, path, state in found:
+        if state == "ready":
+            show_line(console, path)
 
 
 def show_tokenizer(console: Console, folder: str, card: Mapping[str, Any], tally: Mapping[str, int]) -> None:

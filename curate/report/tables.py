@@ -12,14 +12,16 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from curate.report.samples import TEXT_CHARACTERS, Sample
+from curate.assets import Status
+from curate.report.samples import Sample
 from curate.report.stats import Amount, Group, Stats, Step
 from curate.report.terminal import bytes_text, count_text, excerpt, printable, share_text
 
 TOP_GROUPS: Final = 20
 MAX_LISTED_TASKS: Final = 20
 VALUE_CHARACTERS: Final = 200
-SHORT_ID: Final = 12
+TEXT_CHARACTERS: Final = 300
+INDENT: Final = 4
 
 
 def make_table(*columns: tuple[str, str], title: str | None = None) -> Table:
@@ -49,7 +51,7 @@ def records_table(stats: Stats) -> Table:
         if counts:
             row(f"− {heading}", sum(counts.values()))
             for name, number in counts.items():
-                row(name, number, indent=4, style="dim")
+                row(name, number, indent=INDENT, style="dim")
     row("= documents", stats.documents.documents, style="bold")
     return table
 
@@ -72,7 +74,7 @@ def funnel_table(stats: Stats) -> Table:
     for step in stats.steps:
         row(f"− {step.name}", step.dropped)
         for name, amount in _reason_rows(step):
-            row(name, amount, indent=4, style="dim")
+            row(name, amount, indent=INDENT, style="dim")
     row("= kept" + (" so far" if stats.unfinished else ""), stats.kept, style="bold")
     return table
 
@@ -116,25 +118,24 @@ def groups_table(heading: str, groups: Sequence[Group], limit: int | None = TOP_
     return table
 
 
-def sample_texts(samples: Iterable[Sample]) -> Iterable[Text]:
-    """Yield each sample as a few lines; nothing in a page's text can move the cursor or reach the lines around it."""
+def sample_blocks(samples: Iterable[Sample]) -> Iterable[Padding]:
+    """Yield a head line and the indented lines of each sample; nothing in a page's text can move the cursor or reach
+    the lines around it."""
     for number, sample in enumerate(samples, start=1):
-        told = Text(f"{number}. ", style="bold")
-        told.append(printable(sample.reason), style="bold")
+        head = Text(f"{number}. {printable(sample.reason)}", style="bold")
         if sample.signal is not None:
-            told.append(f"  {printable(sample.signal)} = {_value_text(sample.value)}", style="cyan")
+            head.append(f"  {printable(sample.signal)} = {_value_text(sample.value)}", style="not bold cyan")
         if sample.bound is not None:
-            told.append(f"  ({printable(sample.bound, VALUE_CHARACTERS)})")
-        told.append(f"\n   {sample.id}  {printable(sample.source)}", style="dim")
-        told.append(f"\n   {printable(sample.url, TEXT_CHARACTERS)}" if sample.url else "")
-        if sample.kept_id:
-            told.append(f"\n   duplicate of {sample.kept_id}")
-        if sample.also:
-            told.append(f"\n   also fails {', '.join(map(printable, sample.also))}", style="dim")
-        if sample.detail is not None:
-            told.append(f"\n   {printable(sample.detail, TEXT_CHARACTERS)}")
-        told.append(f"\n   {excerpt(sample.text, TEXT_CHARACTERS)}" if sample.text else "")
-        yield told.append("\n")
+            head.append(f", {printable(sample.bound, VALUE_CHARACTERS)}", style="not bold")
+        yield Padding(head, (0, 0, 0, 0))
+        lines = [(f"{sample.id}  {printable(sample.source)}", "dim")]
+        lines += [(printable(sample.url, TEXT_CHARACTERS), "")] if sample.url else []
+        lines += [(f"duplicate of {sample.kept_id}", "")] if sample.kept_id else []
+        lines += [(f"also fails {', '.join(map(printable, sample.also))}", "dim")] if sample.also else []
+        lines += [(printable(sample.detail, TEXT_CHARACTERS), "")] if sample.detail else []
+        lines += [(excerpt(sample.text, TEXT_CHARACTERS), "")] if sample.text else []
+        body = Text("\n", overflow="fold").join(Text(line, style=style) for line, style in lines)
+        yield Padding(body, (0, 0, 1, INDENT))
 
 
 def _value_text(value: Any) -> str:
@@ -176,4 +177,13 @@ def mix_table(mix: Mapping[str, Mapping[str, Any]], tokens: int) -> Table:
             epochs,
         ]
         table.add_row(name_text(name), *cells)
+    return table
+
+
+def assets_table(found: Iterable[Status]) -> Table:
+    """Return each asset with its state, and what it is under which licence."""
+    table = make_table(("asset", "left"), ("state", "left"), ("size", "right"), ("what it is, licence", "left"))
+    for asset, _, state in found:
+        about = Text(asset.description).append(f"; {asset.licence}", style="dim")
+        table.add_row(name_text(asset.name), state, bytes_text(asset.bytes), about)
     return table

@@ -11,7 +11,8 @@ batches. Rows, and documents within a row, then keep the order of arrival, which
 from __future__ import annotations
 
 import bisect
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,8 @@ import pyarrow as pa
 
 from curate.shards.layout import ShardSpec
 from curate.shards.writer import Incoming, Segments, ShardSummary, read_batch, write_packed
+
+LOOP_PIECES: Final = 1 << 16
 
 Array = npt.NDArray[Any]
 
@@ -62,16 +65,23 @@ class BestFitWriter:
         row = _arrival_order(best_fit(pieces.length, self._spec.context_length))
         order = np.argsort(row, kind="stable")
         ids = np.full((int(row.max()) + 1, self._spec.context_length), self._spec.fill_id, dtype=self._spec.dtype)
-        starts = (np.cumsum(pieces.length, dtype=np.int64) - pieces.length).tolist()
-        lengths, rows = pieces.length.tolist(), row.tolist()
-        column = [0] * len(ids)
-        for piece in order.tolist():
-            at, length, begin = rows[piece], lengths[piece], starts[piece]
-            ids[at, column[at] : column[at] + length] = self._window[begin : begin + length]
-            column[at] += length
+        self._place(ids.reshape(-1), pieces.length, row, order)
         packed = Segments(*(values[order] for values in pieces._replace(row=row)))
         self._shards.append(write_packed(self._folder, self._spec, self._partition, len(self._shards), ids, packed))
         self._filled, self._pieces = 0, []
+
+    def _place(self, flat: Array, lengths: Array, row: Array, order: Array) -> None:
+        """Copy the window's pieces to their rows in `flat`; `order` sorts pieces by row."""
+        begins = np.cumsum(lengths, dtype=np.int64) - lengths
+        ends = np.cumsum(lengths[order], dtype=np.int64)
+        first = np.flatnonzero(np.diff(row[order], prepend=-1))
+        before_row = np.repeat(ends[first] - lengths[order[first]], np.diff(first, append=len(order)))
+        targets = ends - lengths[order] - before_row + row[order].astype(np.int64) * self._spec.context_length
+        for part in range(0, len(order), LOOP_PIECES):
+            some = slice(part, part + LOOP_PIECES)
+            source, length = begins[order[some]].tolist(), lengths[order[some]].tolist()
+            for to, begin, count in zip(targets[some].tolist(), source, length, strict=True):
+                flat[to : to + count] = self._window[begin : begin + count]
 
 
 def _pieces(incoming: Incoming, length: int) -> Segments:
@@ -100,7 +110,7 @@ def best_fit(lengths: Array, capacity: int) -> npt.NDArray[np.int32]:
     rows_with: dict[int, list[int]] = {}
     opened = 0
     order = np.argsort(-lengths.astype(np.int64), kind="stable")
-    for piece, length in zip(order.tolist(), lengths[order].tolist(), strict=True):
+    for piece, length in _pairs(order, lengths):
         at = bisect.bisect_left(rooms, length)
         if at == len(rooms):
             row, room = opened, capacity
@@ -117,6 +127,13 @@ def best_fit(lengths: Array, capacity: int) -> npt.NDArray[np.int32]:
                 bisect.insort(rooms, room - length)
             rows_with[room - length].append(row)
     return rows
+
+
+def _pairs(order: Array, lengths: Array) -> Iterator[tuple[int, int]]:
+    """Yield each piece of `order` and its length, a part at a time: Python integers take ten times the memory."""
+    for part in range(0, len(order), LOOP_PIECES):
+        some = order[part : part + LOOP_PIECES]
+        yield from zip(some.tolist(), lengths[some].tolist(), strict=True)
 
 
 def _arrival_order(rows: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:

@@ -115,10 +115,11 @@ def shard_schema(settings: Mapping[str, Any], partition: int, index: int) -> pa.
         SCHEMA_KEY: SCHEMA_NAME.encode(),
         SHARD_KEY: json.dumps(meta, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode(),
     }
-    return pa.schema(_fields(settings), metadata=metadata)
+    return pa.schema(shard_fields(settings), metadata=metadata)
 
 
-def _fields(settings: Mapping[str, Any]) -> list[pa.Field]:
+def shard_fields(settings: Mapping[str, Any]) -> list[pa.Field]:
+    """Return the columns of a shard; `settings` (or a manifest) has layout, dtype and context_length."""
     item = pa.field("item", pa.from_numpy_dtype(settings["dtype"]), nullable=False)
     if settings["layout"] == "documents":
         columns: dict[str, pa.DataType] = {
@@ -141,6 +142,9 @@ def shard_metadata(schema: pa.Schema, where: str) -> dict[str, Any]:
     if kind != SCHEMA_NAME:
         raise ShardError(f"{where}: holds {kind or 'no curate data'}, this version reads {SCHEMA_NAME}")
     try:
-        return dict(json.loads(metadata[SHARD_KEY]))
+        meta = json.loads(metadata[SHARD_KEY])
+        if isinstance(meta["partition"], int) and isinstance(meta["index"], int):
+            return dict(meta)
     except (KeyError, ValueError, TypeError) as error:
         raise ShardError(f"{where}: its metadata are damaged") from error
+    raise ShardError(f"{where}: its metadata name no partition and index")

@@ -106,6 +106,10 @@ def read_manifest(folder: str) -> dict[str, Any]:
         raise ShardError(f"{where}: not a manifest of version {SCHEMA_NAME}")
     if manifest.get("fingerprint") != manifest_fingerprint(manifest):
         raise ShardError(f"{where}: its fingerprint does not match its content; it was edited or damaged")
+    for entry in manifest["shards"]:
+        # a manifest may come from anywhere: it must not make a reader leave the folder
+        if "/" in entry["path"] or "\\" in entry["path"] or entry["path"].startswith("."):
+            raise ShardError(f"{where}: shard path {entry['path']!r} is not a file name")
     return manifest
 
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from curate import storage
 from curate.errors import ShardError
-from curate.shards.layout import ID_BYTES, shard_metadata
+from curate.shards.layout import ID_BYTES, shard_fields, shard_metadata
 from curate.shards.manifest import read_manifest
 
 if TYPE_CHECKING:
@@ -262,9 +262,11 @@ def open_shard(buffer: pa.Buffer, manifest: Mapping[str, Any], where: str) -> Sh
     """Return a shard's numpy views. Raises ShardError if it is damaged or belongs to another tokenizer or layout."""
     batch = read_shard(buffer, where)
     meta = shard_metadata(batch.schema, where)
-    for key in ("layout", "context_length", "dtype", "tokenizer", "sources"):
+    for key in ("layout", "packing", "context_length", "dtype", "tokenizer", "fill_id", "sources", "run"):
         if meta.get(key) != manifest[key]:
             raise ShardError(f"{where}: its {key} is not the manifest's; it belongs to another set of shards")
+    if not batch.schema.equals(pa.schema(shard_fields(manifest)), check_metadata=False):
+        raise ShardError(f"{where}: its columns are not those of a {meta['layout']} shard")
     ids = batch.column("input_ids")
     if meta["layout"] == "packed":
         parts = {name: batch.column(name) for name in ("segment_lengths", "segment_starts", "doc_ids", "sources")}

@@ -113,5 +113,13 @@ class TokenStream:
         return samples if self.total is None else samples[samples < self.total]
 
     def gather(self, samples: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the ids of global samples as int64 [len(samples), context_length]."""
-        return np.stack([self.shards[row].astype(np.int64) for row in self.rows(samples).tolist()])
+        """Return the ids of global samples as int64 [len(samples), context_length]. Raises ShardError if documents are
+        of any length."""
+        if self.shards.context_length is None:
+            raise ShardError(
+                "documents differ in length: open the shards with a context_length to batch windows of them"
+            )
+        ids = np.empty((len(samples), self.shards.context_length), dtype=np.int64)
+        for at, row in enumerate(self.rows(samples).tolist()):
+            ids[at] = self.shards[row]
+        return ids

@@ -5,14 +5,14 @@ Documents arrive in their final order as Arrow batches (``id`` fixed_size_binary
 a row's end goes on in the next row, or in the next shard of the same partition, each part with its own segment. How the
 stream is cut into batches changes no byte. Memory: the ids of one shard, and 30 bytes per segment.
 
-Files are built in a local folder; publishing them is the caller's (`curate.storage.commit`).
+Files are built in a local folder under their final names; publishing them is the caller's (`curate.storage.commit`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -165,7 +165,7 @@ class DocumentsWriter:
             id_array(ids),
             flat_array(sources),
         ]
-        count = _by_source(self._spec, sources, sources, lengths)
+        count = by_source(self._spec.sources, sources, sources, lengths)
         facts = {"rows": len(lengths), "documents": len(lengths), "tokens": self._filled, "padding_tokens": 0}
         self._shards.append(
             _write_file(self._folder, self._spec, self._partition, len(self._shards), columns, facts, count)
@@ -243,17 +243,19 @@ def write_packed(
         "tokens": tokens,
         "padding_tokens": ids.size - tokens,
     }
-    count = _by_source(spec, segments.source[begins], segments.source, segments.length)
+    count = by_source(spec.sources, segments.source[begins], segments.source, segments.length)
     return _write_file(folder, spec, partition, index, columns, facts, count)
 
 
-def _by_source(spec: ShardSpec, documents: Array, sources: Array, lengths: Array) -> dict[str, dict[str, int]]:
-    documents_of = np.bincount(documents, minlength=len(spec.sources))
+def by_source(names: Sequence[str], documents: Array, sources: Array, lengths: Array) -> dict[str, dict[str, int]]:
+    """Return source name -> {documents, tokens} where there are any: `documents` has the source of each document that
+    begins, `sources` and `lengths` (in tokens) those of each segment."""
+    documents_of = np.bincount(documents, minlength=len(names))
     # a sum of float64 weights is exact: a shard holds fewer than 2**53 tokens
-    tokens_of = np.bincount(sources, weights=lengths, minlength=len(spec.sources))
+    tokens_of = np.bincount(sources, weights=lengths, minlength=len(names))
     return {
         name: {"documents": int(documents_of[i]), "tokens": int(tokens_of[i])}
-        for i, name in enumerate(spec.sources)
+        for i, name in enumerate(names)
         if tokens_of[i] or documents_of[i]
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
+import xxhash
 
 from curate.dedup import DEDUPS, IMPLIED
 from curate.dedup.keys import hash_words
@@ -59,3 +60,51 @@ def test_a_key_is_the_big_endian_words_of_the_digest() -> None:
     assert f"{int(words[0, 0]):016x}{int(words[0, 1]):016x}" == "99aa06d3014798d86001c324468d497f"
     assert words[1].tolist() == [0, 0]
     assert known.tolist() == [True, False]
+
+
+HOSTILE_TEXTS = [
+    "",
+    " ",
+    "plain",
+    "Two  Words\n",
+    "two words",
+    "\u00a0é\u3000e\u0301\u2028",
+    "\x00\x1c\x7f\u200b",
+    "ÀÉÎ ß ǅ İ Σς",
+    "漢字 かな 한글 ไทย",
+    "𝔘𝔫𝔦 👩‍👩‍👧",
+    "a" * 1000,
+    "\ufeff\ufffd\U0010ffff",
+]
+HOSTILE_URLS = [
+    "https://www.Example.com:443/a/../b/?utm_source=x&b=2&a=1#f",
+    "http://bücher.example/%7e%e9/ü?q=%zz",
+    "http://user@[2001:DB8::1]:8080//x;jsessionid=1",
+    "HTTP:\\\\a..b\\c",
+    "not a url",
+    "urn:isbn:1",
+    None,
+    "",
+    "//x.org",
+    "example.org:80/?",
+    "http://a/%2541",
+    "http://%00/",
+]
+GOLDEN = {
+    ("id", 1): "4aa1baa8811d2988",
+    ("exact", 1): "ec0ef1b3214ed14c",
+    ("url", 1): "5cc1457d2a5279bd",
+}
+
+
+@pytest.mark.parametrize("name", DEDUPS)
+def test_output_changes_only_with_the_version(name: str) -> None:
+    """If this fails, keys or ranks have changed: raise the `version` of that `Dedup`, and write the new digest here."""
+    count = len(HOSTILE_TEXTS)
+    documents = _documents(count).set_column(2, "url", pa.array(HOSTILE_URLS, pa.string()))
+    dates = pa.array([None, 0, -1, 1 << 33, 1, 2, 3, 4, 5, 6, 7, 8], pa.timestamp("s"))
+    documents = documents.set_column(4, "date", dates)
+    dedup = DEDUPS[name]
+    rows = dedup.keys(pa.array(HOSTILE_TEXTS, pa.large_string()), documents, dedup.settings(), {"a": 3, "b": -1})
+    digest = xxhash.xxh3_64_hexdigest(b"".join(column.astype("<u8").tobytes() for column in rows))
+    assert digest == GOLDEN[name, dedup.version]

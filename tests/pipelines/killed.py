@@ -1,13 +1,13 @@
 """Runs a recipe in child processes that die at commit steps, until one of them finishes. Not a test: a test's subprocess.
 
-``python killed.py RECIPE OUTPUT [--input …]`` forks a child a time; each dies (``os._exit``: no clean-up, no flushing) at
-the first commit step, of any file, at which none before it died. So a death is tried at every step of every commit.
+``python killed.py RECIPE OUTPUT [--every-file]`` forks a child a time; each dies (``os._exit``: no clean-up, no flushing) at
+the first commit step at which none before it died, where a step is told by its phase, the kind of file and its place in
+the commit. With ``--every-file`` each file counts by itself: some thousand deaths instead of some hundred.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import sys
 
 from curate import load_recipe, storage
@@ -22,7 +22,7 @@ class DiesAtNewSteps:
     def __init__(self, seen: set[str], report: int) -> None:
         self.seen = seen
         self.report = report
-        self.at = ""
+        self.at = self.phase = ""
 
     def __call__(self, step: str) -> None:
         label = f"{self.at}:{step}"
@@ -31,8 +31,9 @@ class DiesAtNewSteps:
             os._exit(9)
 
 
-def main(recipe_path: str, output: str, *inputs: str) -> None:
-    recipe = load_recipe(recipe_path, inputs=inputs or None)
+def main(recipe_path: str, output: str, *options: str) -> None:
+    recipe = load_recipe(recipe_path)
+    every_file = "--every-file" in options
     seen: set[str] = set()
     commit = storage.commit
     for _ in range(MAX_DEATHS):
@@ -44,8 +45,10 @@ def main(recipe_path: str, output: str, *inputs: str) -> None:
             storage.on_commit_step = fail
 
             def named(path: str, uri: str) -> None:
-                # a lease and its owner differ from run to run, the rest of a name is the same in every attempt
-                fail.at = re.sub(r"\?.*", "", uri)
+                place = os.path.relpath(uri, output)
+                if place.startswith("plan/"):
+                    fail.phase = place
+                fail.at = place if every_file else f"{fail.phase} {os.path.dirname(place) or place}"
                 commit(path, uri)
 
             storage.commit = named

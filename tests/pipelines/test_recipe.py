@@ -276,7 +276,7 @@ WRONG: list[tuple[str, str, str]] = [
     (
         "input",
         'input = "a"\npriority = "1"',
-        "recipe.toml:8: sources.0.priority: input should be a valid integer, not '1'",
+        "recipe.toml:8: sources.0.priority: must be a whole number, not '1'",
     ),
     (
         "input",
@@ -299,6 +299,19 @@ WRONG: list[tuple[str, str, str]] = [
         "vocab",
         'vocab_size = 512\nkind = "bep"',
         "recipe.toml:11: tokenizer.train.kind: input should be 'bpe' or 'sentencepiece'",
+    ),
+]
+WRONG += [
+    ("[[sou", "[[sources]]\nmeta = 3", "recipe.toml:6: sources.0.meta: must be a list, not 3"),
+    (
+        "vocab",
+        "vocab_size = 512\nsentencepiece = 3",
+        "recipe.toml:11: tokenizer.train.sentencepiece: must be a table, not 3",
+    ),
+    (
+        "[tok",
+        "[tokenizer]\nadd_bos = 1\n[tokenizer.train]",
+        "recipe.toml:10: tokenizer.add_bos: must be true or false, not 1",
     ),
 ]
 ADDED: list[tuple[str, str]] = [
@@ -324,6 +337,10 @@ ADDED: list[tuple[str, str]] = [
     (
         '[filters.words.x]\nsignal = "lines.removed"\nmin = 3',
         "filters.words.x.signal: signal lines.removed is measured by the cleaner lines, which does not come before",
+    ),
+    (
+        '[filters.words.x]\nsignal = "lines.removed@extracted"\nmin = 3',
+        "filters.words.x.signal: signal lines.removed belongs to the view lines; remove @extracted",
     ),
     ('[filters.words.x]\nsignal = "source@extracted"\nany_of = ["a"]', "signal source is the same on every view"),
     (

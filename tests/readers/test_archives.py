@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import zlib
 from collections import Counter
 from collections.abc import Callable
@@ -48,13 +49,22 @@ def http(body: bytes, headers: bytes = b"Content-Type: text/html\r\n", status: b
     return b"HTTP/1.1 " + status + b"\r\n" + headers + b"\r\n" + body
 
 
-def warc(number: int, block: bytes, kind: bytes = b"response", length: bytes | None = None, extra: bytes = b"") -> bytes:
+def warc(
+    number: int, block: bytes, kind: bytes = b"response", length: bytes | None = None, extra: bytes = b""
+) -> bytes:
     size = str(len(block)).encode() if length is None else length
     return (
-        b"WARC/1.0\r\nWARC-Type: " + kind + b"\r\nWARC-Record-ID: <urn:uuid:%d>\r\n" % number
+        b"WARC/1.0\r\nWARC-Type: "
+        + kind
+        + b"\r\nWARC-Record-ID: <urn:uuid:%d>\r\n" % number
         + b"WARC-Target-URI: http://example.org/%d\r\nWARC-Date: 2024-05-06T07:08:09Z\r\n" % number
-        + b"Content-Type: application/http; msgtype=response\r\n" + extra + b"Content-Length: " + size + b"\r\n\r\n"
-        + block + b"\r\n\r\n"
+        + b"Content-Type: application/http; msgtype=response\r\n"
+        + extra
+        + b"Content-Length: "
+        + size
+        + b"\r\n\r\n"
+        + block
+        + b"\r\n\r\n"
     )
 
 
@@ -88,8 +98,9 @@ def test_reads_every_record_of_a_file_compressed_record_by_record(tmp_path: Path
     assert [page.url for page in pages] == [f"http://example.org/{number}" for number in range(20)]
     assert [page.offset for page in pages] == [sum(map(len, members[:number])) for number in range(20)]
     assert [page.length for page in pages] == [len(member) for member in members]
-    assert pages[3].date == datetime(2024, 5, 6, 7, 8, 9)
-    assert pages[3].body is not None and pages[3].body.startswith(b"<html>")
+    assert pages[3].date == datetime.fromisoformat("2024-05-06T07:08:09")
+    assert pages[3].body is not None
+    assert pages[3].body.startswith(b"<html>")
     assert len({page.id for page in pages}) == 20
     assert READERS["warc"].splittable(file)
 
@@ -99,7 +110,8 @@ def test_reads_a_file_that_is_one_compressed_stream_and_does_not_split_it(tmp_pa
     data = b"".join(warc(number, page(number, 4000)) for number in range(40))
     file = write(tmp_path, "a.warc" + suffix, COMPRESS[suffix](data))
     pages, rejects, _ = read("warc", file)
-    assert len(pages) == 40 and not rejects
+    assert len(pages) == 40
+    assert not rejects
     assert {page.offset for page in pages} == {0}
     assert not READERS["warc"].splittable(file)
 
@@ -113,7 +125,8 @@ def test_reads_zstd_with_the_dictionary_of_its_skippable_first_frame(tmp_path: P
         head = b"\x5d\x2a\x4d\x18" + len(stored).to_bytes(4, "little") + stored
         file = write(tmp_path, f"{name}.warc.zst", head + frames)
         pages, rejects, _ = read("warc", file)
-        assert len(pages) == 20 and not rejects
+        assert len(pages) == 20
+        assert not rejects
         middle = READERS["warc"].boundary(file, file.size // 2)
         assert len(read("warc", file, 0, middle)[0]) + len(read("warc", file, middle)[0]) == 20
 
@@ -126,7 +139,7 @@ def test_keeps_each_record_once_when_a_member_holds_two(tmp_path: Path) -> None:
 def assert_tiles(kind: str, file: InputFile, cuts: list[int], count: int | None = None) -> None:
     whole = read(kind, file)
     edges = sorted({0, file.size, *(READERS[kind].boundary(file, min(cut, file.size)) for cut in cuts)})
-    parts = [read(kind, file, start, end) for start, end in zip(edges, edges[1:], strict=False)]
+    parts = [read(kind, file, start, end) for start, end in itertools.pairwise(edges)]
     assert [page for part in parts for page in part[0]] == whole[0]
     assert [reject for part in parts for reject in part[1]] == whole[1]
     assert sum((part[2] for part in parts), Counter()) == whole[2]
@@ -192,7 +205,8 @@ def test_a_truncated_file_yields_what_is_whole_and_one_reject(tmp_path: Path) ->
             file = write(tmp_path, "a.warc" + suffix, b"".join(members)[:-missing])
             pages, rejects, _ = read("warc", file)
             if suffix == "" and missing == 1:
-                assert len(pages) == 5 and not rejects  # only a newline is gone
+                assert len(pages) == 5
+                assert not rejects
                 continue
             assert len(pages) == 4, suffix
             assert [reject.reason for reject in rejects] in (["error.truncated"], ["error.corrupt"])
@@ -215,7 +229,8 @@ def test_a_wrong_checksum_refuses_the_record(tmp_path: Path) -> None:
     members = [bytearray(gzip.compress(warc(number, page(number)))) for number in range(3)]
     members[1][-6] ^= 1
     pages, rejects, _ = read("warc", write(tmp_path, "a.warc.gz", b"".join(members)))
-    assert len(pages) == 2 and [reject.reason for reject in rejects] == ["error.corrupt"]
+    assert len(pages) == 2
+    assert [reject.reason for reject in rejects] == ["error.corrupt"]
     assert rejects[0].url is not None or rejects[0].offset == len(members[0])
 
 
@@ -236,7 +251,8 @@ def test_a_lying_content_length_costs_only_its_own_record(tmp_path: Path, length
     file = write(tmp_path, "a.warc" + suffix, b"".join(COMPRESS[suffix](record) for record in records))
     pages, rejects, _ = read("warc", file)
     assert [page.url[-1] for page in pages] == ["0", "2", "3"]
-    assert len(rejects) == 1 and rejects[0].reason in {"error.corrupt", "error.truncated"}
+    assert len(rejects) == 1
+    assert rejects[0].reason in {"error.corrupt", "error.truncated"}
 
 
 def test_a_record_above_the_limit_is_refused_without_being_held(tmp_path: Path) -> None:
@@ -270,7 +286,8 @@ def test_missing_blank_lines_between_records_are_tolerated_and_bare_newlines_too
 def test_a_header_that_runs_into_its_block_is_damage_not_a_page(tmp_path: Path) -> None:
     record = warc(1, page(1)).replace(b"\r\n\r\nHTTP", b"\r\nHTTP", 1)
     pages, rejects, _ = read("warc", write(tmp_path, "a.warc", warc(0, page(0)) + record + warc(2, page(2))))
-    assert [page.url[-1] for page in pages] == ["0", "2"] and len(rejects) == 1
+    assert [page.url[-1] for page in pages] == ["0", "2"]
+    assert len(rejects) == 1
 
 
 def test_an_empty_file_and_one_of_zero_bytes_hold_nothing(tmp_path: Path) -> None:
@@ -295,10 +312,17 @@ def test_what_is_no_page_is_counted_by_its_reason(tmp_path: Path) -> None:
         warc(10, page(10)),
     ]
     pages, rejects, tally = read("warc", write(tmp_path, "a.warc", b"".join(records)))
-    assert len(pages) == 1 and not rejects
+    assert len(pages) == 1
+    assert not rejects
     skipped = {name[8:]: count for name, count in tally.items() if name.startswith("skipped.")}
     assert skipped == {
-        "warcinfo": 1, "request": 1, "revisit": 1, "metadata": 1, "status": 2, "content_type": 2, "conversion": 1,
+        "warcinfo": 1,
+        "request": 1,
+        "revisit": 1,
+        "metadata": 1,
+        "status": 2,
+        "content_type": 2,
+        "conversion": 1,
         "unknown": 1,
     }
 
@@ -322,7 +346,9 @@ def test_wet_texts_are_pages_that_hold_text(tmp_path: Path) -> None:
     record = warc(0, "Grüße\0".encode(), b"conversion").replace(b"application/http; msgtype=response", b"text/plain")
     file = write(tmp_path, "a.warc.wet.gz", gzip.compress(warc(1, b"x", b"warcinfo")) + gzip.compress(record))
     [only] = read("wet", file)[0]
-    assert only.text == "Grüße" and only.body is None and only.content_type == "text/plain"
+    assert only.text == "Grüße"
+    assert only.body is None
+    assert only.content_type == "text/plain"
 
 
 def test_arc_records_of_both_versions_are_pages_with_stable_ids(tmp_path: Path) -> None:
@@ -332,9 +358,10 @@ def test_arc_records_of_both_versions_are_pages_with_stable_ids(tmp_path: Path) 
     head = b"filedesc://x.arc 0.0.0.0 20080101000000 text/plain %d\n" % len(block) + block + b"\n"
     one = read("arc", write(tmp_path, "a.arc", head + arc(1, page(1)) + arc(2, page(2))))
     two = read("arc", write(tmp_path, "b.arc", head + arc2(1, page(1)) + arc2(2, page(2))))
-    assert not one[1] and not two[1]
+    assert not one[1]
+    assert not two[1]
     assert [page.id for page in one[0]] == [page.id for page in two[0]]
-    assert one[0][0].date == datetime(2008, 1, 2, 3, 4, 5)
+    assert one[0][0].date == datetime.fromisoformat("2008-01-02T03:04:05")
     assert one[2]["skipped.warcinfo"] == 1
 
 
@@ -437,7 +464,8 @@ def test_any_file_cut_anywhere_ends(shared_data: Path, tmp_path: Path) -> None:
     content = path.read_bytes()
     for size in range(0, len(content), 97):
         pages, rejects, _ = read("warc", write(tmp_path, "cut.warc.gz", content[:size]))
-        assert len(rejects) <= 1 and len(pages) <= 1
+        assert len(rejects) <= 1
+        assert len(pages) <= 1
 
 
 def test_reading_holds_little_of_a_long_single_stream(tmp_path: Path) -> None:
@@ -452,4 +480,5 @@ def test_reading_holds_little_of_a_long_single_stream(tmp_path: Path) -> None:
     count = sum(1 for _ in READERS["warc"].read(file, 0, file.size, "web", SETTINGS, Counter()))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert count == 300 and peak < 4 << 20
+    assert count == 300
+    assert peak < 4 << 20

@@ -83,6 +83,15 @@ def test_two_shards_of_one_name_are_refused(two_partitions: Callable[..., Path],
         build_manifest([*shards, shards[0]], toy.spec())
 
 
+@pytest.mark.parametrize("path", ["../shard.arrow", "/etc/shard.arrow", "..\\shard.arrow", ".hidden"])
+def test_a_shard_outside_the_folder_is_refused(two_partitions: Callable[..., Path], toy: Any, path: str) -> None:
+    folder = two_partitions()
+    shards = read_manifest(str(folder))["shards"]
+    write_manifest(build_manifest([{**shards[0], "path": path}], toy.spec()), str(folder))
+    with pytest.raises(ShardError, match="is not a file name"):
+        read_manifest(str(folder))
+
+
 def test_info_is_the_manifest_without_its_shards(two_partitions: Callable[..., Path]) -> None:
     found = info(str(two_partitions()))
     assert "shards" not in found

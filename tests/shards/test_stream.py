@@ -125,5 +125,7 @@ def test_streams_that_make_no_sense_are_refused(shards: ShardSet, two_partitions
     for rank, world_size in ((1, 1), (-1, 2), (0, 0)):
         with pytest.raises(ShardError, match="ranks are"):
             shards.stream(seed=0, rank=rank, world_size=world_size)
+    with pytest.raises(ShardError, match="open the shards with a context_length"):
+        next(ShardSet.open(str(two_partitions(layout="documents"))).stream(seed=0).batches(2))
     with pytest.raises(ShardError, match="no sample"):
         ShardSet.open(str(two_partitions(layout="documents")), context_length=1000).stream(seed=0)

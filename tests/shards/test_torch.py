@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+import curate.shards
 from curate.shards.reader import ShardSet
 
 
@@ -44,6 +47,33 @@ def test_the_state_after_some_steps_resumes_there_with_other_ranks_and_workers(t
     reference.load_state(state)
     loader = iter(torch.utils.data.DataLoader(second, batch_size=None, num_workers=2))
     assert next(loader).tolist() == next(reference.batches(6)).tolist()
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_workers_share_the_batches_of_a_rank(monkeypatch: pytest.MonkeyPatch, shards: ShardSet, workers: int) -> None:
+    """Without torch: a stand-in plays the DataLoader, which asks its workers in turn."""
+    current = SimpleNamespace(id=0, num_workers=workers)
+    data = SimpleNamespace(IterableDataset=object, get_worker_info=lambda: current)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(from_numpy=lambda array: array))
+    monkeypatch.setitem(sys.modules, "torch.utils.data", data)
+    monkeypatch.delitem(sys.modules, "curate.shards.torch", raising=False)
+    monkeypatch.delattr(curate.shards, "torch", raising=False)
+    dataset = shards.torch(seed=1, batch_size=4, rank=1, world_size=3, epochs=2)
+    # the module that was imported with the stand-in must not stay; monkeypatch would bring it back
+    del sys.modules["curate.shards.torch"], curate.shards.torch  # type: ignore[attr-defined]
+    iterators = [iter(dataset) for _ in range(workers)]
+    batches: list[Any] = []
+    while (batch := _next_of(iterators, current, len(batches) % workers)) is not None:
+        batches.append(batch.tolist())
+    expected = shards.stream(seed=1, rank=1, world_size=3, epochs=2).batches(4)
+    assert batches == [batch.tolist() for batch in expected]
+    assert dataset.state(2)["consumed"] == 2 * 4 * 3
+    assert dataset.state(10**6)["consumed"] == 2 * len(shards)
+
+
+def _next_of(iterators: list[Any], current: SimpleNamespace, worker: int) -> Any:
+    current.id = worker
+    return next(iterators[worker], None)
 
 
 def test_without_torch_the_error_names_the_extra(shards: ShardSet) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from curate.errors import ShardError
 from curate.shards.manifest import build_manifest, read_manifest, write_manifest
+from curate.shards.reader import ShardSet
 from curate.shards.verify import verify
 
 FIRST, SECOND = "shard-000000-00000.arrow", "shard-000000-00001.arrow"
@@ -157,6 +159,25 @@ def test_padding_that_is_not_the_fill_id_is_found(toy: Any, tmp_path: Path) -> N
 
     rewrite(tmp_path, toy, scribble)
     assert [p.detail for p in verify(str(tmp_path))] == ["padding is not all 999"]
+
+
+@pytest.mark.parametrize("metadata", [{}, {b"curate.schema": b"shard/2"}, {b"curate.schema": b"shard/1"}, None])
+def test_an_arrow_file_that_is_no_such_shard_is_found(
+    two_partitions: Callable[..., Path], toy: Any, metadata: dict[bytes, bytes] | None
+) -> None:
+    folder = two_partitions()
+    table = pa.ipc.open_file(str(folder / FIRST)).read_all()
+    # None: good metadata over the wrong columns
+    wrong = table.drop_columns(["sources"]) if metadata is None else table.replace_schema_metadata(metadata)
+    with pa.OSFile(str(folder / FIRST), "wb") as sink, pa.ipc.new_file(sink, wrong.schema) as writer:
+        writer.write_table(wrong)
+    data = (folder / FIRST).read_bytes()
+    entries = read_manifest(str(folder))["shards"]
+    entries[0] |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    write_manifest(build_manifest(entries, toy.spec()), str(folder))
+    assert kinds(folder) == [(FIRST, "schema")]
+    with pytest.raises(ShardError):
+        ShardSet.open(str(folder))[0]
 
 
 def test_a_shard_of_another_run_is_found(two_partitions: Callable[..., Path], toy: Any, tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ import base64
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
+from curate import assets
 from curate.errors import AssetError
 from curate.tokenize import bpe, registry
 
@@ -112,6 +114,18 @@ def test_an_unknown_kind_is_named(bpe_files: dict[str, bytes]) -> None:
     card = {**json.loads(bpe_files["card.json"]), "kind": "unigram"}
     with pytest.raises(AssetError, match="unknown kind"):
         registry.from_files({**bpe_files, "card.json": json.dumps(card).encode()})
+
+
+def test_llama_3_gives_its_known_ids() -> None:
+    ready = {status.asset.name: status.path for status in assets.status() if status.state == "ready"}
+    if "llama3-tokenizer" not in ready:
+        pytest.skip("needs the asset llama3-tokenizer: curate assets fetch llama3-tokenizer")
+    tokenizer = registry.load(ready["llama3-tokenizer"])
+    text = pa.array(["This is a test sentence.", "<|eot_id|>"], pa.large_string())
+    ids = tokenizer.encode_batch(text, add_bos=True, add_eos=True).to_pylist()
+    assert ids[0] == [128000, 2028, 374, 264, 1296, 11914, 13, 128001]
+    assert max(ids[1][1:-1]) < 128_000
+    assert (tokenizer.vocab_size, tokenizer.pad_id, tokenizer.dtype) == (128_256, 128_004, "uint32")
 
 
 def test_llama_3_has_256_special_tokens_at_their_places() -> None:

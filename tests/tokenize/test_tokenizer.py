@@ -122,7 +122,23 @@ def test_long_texts_in_blocks_have_the_ids_of_the_whole(
     assert ids_of(sentencepiece.encode_batch(large([text])), 0).tolist() == oracle.encode(text)
 
 
-@pytest.mark.parametrize("text", ["a" * 900_000, " " * 900_000, "^" * 900_000, "é\n" * 400_000, "\u2581" * 900_000])
+@settings(max_examples=150, deadline=None)
+@given(st.text(alphabet="ab \n\r\t川é<\x00\u2028", max_size=40), st.integers(1, 6))
+def test_blocks_of_any_size_have_the_ids_of_the_whole(
+    sentencepiece: Tokenizer, spm_files: dict[str, bytes], text: str, block_chars: int
+) -> None:
+    from sentencepiece import SentencePieceProcessor
+
+    oracle = SentencePieceProcessor(model_proto=spm_files["tokenizer.model"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spm, "BLOCK_CHARS", block_chars)
+        assert sentencepiece.encode_text(text).tolist() == oracle.encode(text)
+        # lines longer than a block may be cut inside: their bytes survive
+        patch.setattr(spm, "MAX_BLOCK_CHARS", block_chars)
+        assert sentencepiece.decode(sentencepiece.encode_text(text)) == text
+
+
+@pytest.mark.parametrize("text", ["a" * 900_000, " " * 900_000, "^" * 900_000, "é\n" * 400_000, "\u2581" * 200_000])
 def test_long_runs_are_encoded_in_linear_time_and_survive(tokenizer: Tokenizer, text: str) -> None:
     start = time.process_time()
     ids = ids_of(tokenizer.encode_batch(large([text])), 0)

@@ -147,3 +147,20 @@ def test_lines_longer_than_the_trainer_reads_are_cut_not_skipped() -> None:
     unbroken = list(train._lines(counts, ["川" * 9_000], 4192))
     assert "".join(unbroken) == "川" * 9_000
     assert max(len(piece.encode()) for piece in unbroken) <= 4192
+
+
+def test_hostile_text_trains_and_comes_back(corpus: list[str]) -> None:
+    hostile = [
+        "\x00\x01",
+        "\u2581\u2581 x",
+        "\u2585\ufdd0",
+        "\r\n\t\x85",
+        "<s>",
+        "<|pad|>",
+        "\U0010ffff" * 50,
+        " " * 5000,
+    ]
+    for files in (train.train_bpe(corpus + hostile, 400), train.train_sentencepiece(corpus + hostile, 450)):
+        tokenizer = registry.from_files(files)
+        for text in hostile:
+            assert tokenizer.decode(tokenizer.encode_text(text)) == text

@@ -1,0 +1,60 @@
+"""From WARC files to verdicts: read, extract, language, all filters, files written; and the native floor of it.
+
+`curate` writes every document, kept or not, with its signals, verdicts and receipts; datatrove writes the kept ones.
+The floor writes nothing and measures no text.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from benchmarks import ours
+from benchmarks.inputs import Inputs
+from benchmarks.measure import Meter, Row, Sample, against, spread
+
+TITLE: Final = "Collect from WARC"
+WANTED: Final = 10.0
+WANTED_OF_FLOOR: Final = 0.6
+SIDES: Final = {
+    "curate": "benchmarks.collect:whole",
+    "floor": "benchmarks.floor:collect",
+    "datatrove, trafilatura": "benchmarks.peers:collect_trafilatura",
+    "datatrove, resiliparse": "benchmarks.peers:collect_resiliparse",
+}
+
+
+def whole(inputs: Inputs, meter: Meter) -> dict[str, Any]:
+    """The collect and decide phases, inline, on the same files that datatrove reads."""
+    steps = ("language", *ours.FILTER_STEPS)
+    ours.collect_and_decide(ours.recipe(inputs, "warm-up", steps, inputs.warm_up), inputs.output("warm-up"))
+    recipe = ours.recipe(inputs, "crawl", steps, inputs.crawl)
+    with meter:
+        receipts = ours.collect_and_decide(recipe, inputs.output("run"))
+    return ours.counted(receipts)
+
+
+def rows(samples: dict[str, list[Sample]]) -> list[Row]:
+    """Return the table of this comparison."""
+    what = "read, extract, language, four filters, write"
+    curate, floor = samples["curate"], samples["floor"]
+    table = [
+        against(f"{what}; datatrove with {engine}", curate, samples[f"datatrove, {engine}"], "documents", wanted=WANTED)
+        if engine == "trafilatura"
+        else against(f"{what}; datatrove with {engine}", curate, samples[f"datatrove, {engine}"], "documents")
+        for engine in ("trafilatura", "resiliparse")
+    ]
+    table.append(
+        against(
+            f"{what}; the native floor (read, decode, extract, language)",
+            curate,
+            floor,
+            "documents",
+            wanted=WANTED_OF_FLOOR,
+            percent=True,
+        )
+    )
+    if floor:
+        for step in ("read", "decode", "extract", "language"):
+            seconds = [sample.facts["spent"][step] for sample in floor]
+            table.append(Row(f"of the floor: {step}", "", f"{spread(seconds, 2)} CPU-s"))
+    return table
