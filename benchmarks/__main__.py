@@ -127,10 +127,10 @@ def markdown(title: str, rows: Sequence[Row], told: str) -> str:
 
 def update(name: str, text: str) -> None:
     """Put a table between the marks of its comparison in README.md."""
-    begin, end = f"<!-- {name} -->\n", f"\n<!-- /{name} -->"
+    begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
     page = README.read_text(encoding="utf-8")
     start, stop = page.index(begin) + len(begin), page.index(end)
-    README.write_text(page[:start] + text + page[stop:], encoding="utf-8")
+    README.write_text(page[:start] + text + "\n" + page[stop:], encoding="utf-8")
 
 
 if __name__ == "__main__":

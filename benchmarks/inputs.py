@@ -23,6 +23,10 @@ BATCH_BYTES: Final = 16 << 20
 _TITLE: Final = re.compile(r"^ = [^=].* = $", re.MULTILINE)
 
 
+class SkippedError(Exception):
+    """A side cannot run here (a package or a file is missing); the message says what is needed."""
+
+
 @dataclass(frozen=True)
 class Inputs:
     """Where the data are (`data`: the folder with sample-crawl and dev-data; `folder`: what `prepare` wrote), and a
@@ -137,7 +141,10 @@ def write_documents(path: str, texts: Iterable[tuple[str, str]]) -> None:
 
 def read_documents(inputs: Inputs, name: str) -> list[pa.RecordBatch]:
     """Return the batches of ``<name>.arrow`` in memory, with buffers of their own as a reader makes them."""
-    with pa.OSFile(os.path.join(inputs.folder, f"{name}.arrow")) as stream:
+    path = os.path.join(inputs.folder, f"{name}.arrow")
+    if not os.path.exists(path):
+        raise SkippedError(f"no {name} in {inputs.data}")
+    with pa.OSFile(path) as stream:
         file = pa.ipc.open_file(stream)
         return [file.get_batch(number) for number in range(file.num_record_batches)]
 

@@ -11,7 +11,8 @@ from benchmarks.inputs import Inputs, read_documents, text_bytes
 from benchmarks.measure import Meter, Row, Sample, against, rate, verdict
 
 TITLE: Final = "Text signals"
-PASSES: Final = 5
+MEASURED_BYTES: Final = 100_000_000
+"""Each side goes over its text until about so many bytes are measured."""
 WANTED_MB: Final = 60.0
 SIDES: Final = {
     "curate, crawl": "benchmarks.kernel:crawl",
@@ -27,12 +28,14 @@ def measure_texts(inputs: Inputs, meter: Meter, name: str) -> dict[str, Any]:
     measure = MEASURES["text"].function
     batches = read_documents(inputs, name)
     measure(batches[0].column("text").slice(0, 20), {})
+    size = text_bytes(batches)
+    passes = max(1, MEASURED_BYTES // size)
     with meter:
-        for _ in range(PASSES):
+        for _ in range(passes):
             for batch in batches:
                 signals = measure(batch.column("text"), {})
     rows = sum(len(batch) for batch in batches)
-    return {"documents": PASSES * rows, "bytes": PASSES * text_bytes(batches), "signals": len(signals)}
+    return {"documents": passes * rows, "bytes": passes * size, "signals": len(signals)}
 
 
 def crawl(inputs: Inputs, meter: Meter) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.inputs import Inputs
+from benchmarks.inputs import Inputs, SkippedError
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 MAX_SIDE_S: Final = 3600.0
@@ -33,10 +33,6 @@ ONE_THREAD: Final = {**{f"{name}_NUM_THREADS": "1" for name in THREADS}, "ARROW_
 
 class SideError(Exception):
     """A side could not run; the message says why."""
-
-
-class SkippedError(Exception):
-    """A side cannot run here (a package or a file is missing); the message says what to install."""
 
 
 @dataclass

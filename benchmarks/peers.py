@@ -14,8 +14,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from benchmarks.inputs import Inputs, read_documents, text_bytes
-from benchmarks.measure import Meter, SkippedError
+from benchmarks.inputs import Inputs, SkippedError, read_documents, text_bytes
+from benchmarks.measure import Meter
 
 EXTRACT_TIMEOUT_S = 30.0
 

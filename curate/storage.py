@@ -62,6 +62,12 @@ def _split_query(uri: str) -> tuple[str, str]:
     return base, mark + query
 
 
+def shown(uri: str) -> str:
+    """Return `uri` as messages show it: without its query and user part, which may hold keys."""
+    base = _split_query(uri)[0]
+    return re.sub(r"://[^/@]*@", "://", base)
+
+
 def join(uri: str, *parts: str) -> str:
     """Return the URI of `parts` below `uri`, keeping the file-system options in its query."""
     base, query = _split_query(uri)
@@ -94,7 +100,7 @@ def _named_errors(uri: str) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except OSError as error:
-        where = _split_query(uri)[0]
+        where = shown(uri)
         if error.errno in FULL_DISK_ERRNOS:
             raise StorageFullError(f"{where}: no space left; free some and run the same command again") from error
         if is_local(uri):
@@ -128,7 +134,7 @@ def size(uri: str) -> int:
     with _named_errors(uri):
         info = system.get_file_info(path)
     if info.type != pafs.FileType.File:
-        raise FileNotFoundError(_split_query(uri)[0])
+        raise FileNotFoundError(shown(uri))
     return int(info.size)
 
 
@@ -155,6 +161,14 @@ def list_names(uri: str) -> list[str]:
         infos = system.get_file_info(pafs.FileSelector(path, allow_not_found=True))
     names = [info.base_name for info in infos if info.type == pafs.FileType.File]
     return sorted(name for name in names if not name.startswith("."))
+
+
+def is_empty(uri: str, *, besides: str) -> bool:
+    """Return whether nothing but hidden files and the file `besides` is below `uri`."""
+    system, path = filesystem(uri)
+    with _named_errors(uri):
+        infos = system.get_file_info(pafs.FileSelector(path, allow_not_found=True))
+    return all(info.base_name.startswith(".") or info.base_name == besides for info in infos)
 
 
 def _step(name: str) -> None:
@@ -329,7 +343,7 @@ def list_inputs(patterns: str | Sequence[str]) -> list[InputFile]:
     for pattern in wanted:
         matches = _match(pattern)
         if not matches:
-            raise InputError("no_input", f"{_split_query(pattern)[0]}: no file matches; check the path or the pattern")
+            raise InputError("no_input", f"{shown(pattern)}: no file matches; check the path or the pattern")
         found.update({uri: (path, length) for uri, path, length in matches})
     shared = os.path.commonpath([_base_folder(pattern) for pattern in wanted])
     files = [InputFile(uri, os.path.relpath(path, shared or "."), length) for uri, (path, length) in found.items()]

@@ -15,20 +15,17 @@ memory
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from curate.engine.executors import Executor
 from curate.engine.ledger import Ledger, write_plan
-from curate.engine.tasks import Flow, Job, Receipt, TaskSpec
+from curate.engine.tasks import DOCUMENT, Flow, Job, Receipt, TaskSpec
 from curate.errors import CurateError, InvariantError, RetryableError, StorageFullError, TaskError
-
-
-DOCUMENT: Final = "document "
-"""How the heartbeat label of one document begins; only such a label can be quarantined."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +115,7 @@ class Driver:
             scratch=self.scratch,
             timeout_s=self.limits.timeout_s,
             memory_bytes=self.limits.memory_bytes,
+            import_paths=tuple(entry for entry in sys.path if entry),
         )
 
     def _run_missing(self, specs: Sequence[TaskSpec]) -> dict[str, Receipt]:

@@ -14,13 +14,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
-from curate.engine.tasks import Job
+from curate.engine.tasks import DOCUMENT, Job
 from curate.engine.worker import HEARTBEAT_BYTES, Heartbeat
 
 POLL_S: Final = 0.1
-START_GRACE_S: Final = 120.0
+OTHER_GRACE_S: Final = 120.0
 
 
 def resident_bytes(pid: int) -> int:
@@ -42,19 +43,23 @@ class Supervisor:
         self._process: subprocess.Popen[bytes] | None = None
         self._pulse: Heartbeat | None = None
         self._send = self._receive = -1
+        self._import_paths: tuple[str, ...] = ()
 
-    def _start(self) -> None:
+    def _start(self, import_paths: Sequence[str]) -> None:
         folder = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         handle, path = tempfile.mkstemp(prefix="curate-heartbeat-", dir=folder)
         os.truncate(handle, HEARTBEAT_BYTES)
         os.close(handle)
         jobs, self._send = os.pipe()
         self._receive, outcomes = os.pipe()
+        own = [entry for entry in sys.path if entry]
+        self._import_paths = tuple(import_paths)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "curate.engine.worker", str(jobs), str(outcomes), path, str(os.getpid())],
             pass_fds=(jobs, outcomes),
             stdin=subprocess.DEVNULL,
-            env={**os.environ, **SINGLE_THREADED, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)},
+            # what this process finds comes first: on another machine the driver's folders may be missing or older
+            env={**os.environ, **SINGLE_THREADED, "PYTHONPATH": os.pathsep.join(dict.fromkeys([*own, *import_paths]))},
         )
         os.close(jobs)
         os.close(outcomes)
@@ -65,9 +70,9 @@ class Supervisor:
     def run(self, job: Job) -> dict[str, Any]:
         """Run one job and return its outcome (see `worker.attempt`), or a failure of kind ``crash``, ``timeout`` or
         ``memory`` whose ``suspect`` is the label of the last heartbeat."""
-        if self._process is None or self._process.poll() is not None:
+        if self._process is None or self._process.poll() is not None or self._import_paths != tuple(job.import_paths):
             self.close()
-            self._start()
+            self._start(job.import_paths)
         assert self._process is not None and self._pulse is not None
         began = time.monotonic()
         try:
@@ -91,8 +96,9 @@ class Supervisor:
                     if "failure" in outcome:
                         outcome["suspect"] = self._suspect(began)
                     return outcome
-            beat, _ = self._pulse.read()
-            grace = job.timeout_s if beat >= began else job.timeout_s + START_GRACE_S
+            beat, label = self._pulse.read()
+            # only one document's own time is short: starting, compiling kernels, sorting and uploading may take longer
+            grace = job.timeout_s if label.startswith(DOCUMENT) and beat >= began else job.timeout_s + OTHER_GRACE_S
             if time.monotonic() - max(beat, began) > grace:
                 return self._failed("timeout", f"no progress for {job.timeout_s:g} s", began)
             used = resident_bytes(self._process.pid)

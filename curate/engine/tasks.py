@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version as library_version
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import pyarrow as pa
 import xxhash
@@ -29,6 +29,9 @@ import xxhash
 from curate import storage
 from curate.errors import InvariantError
 from curate.schema import ID_MODULUS, id_sum
+
+DOCUMENT: Final = "document "
+"""How the heartbeat label of one document begins; only such a label can be quarantined."""
 
 Kind = Literal["map", "scatter", "reduce"]
 
@@ -153,7 +156,8 @@ class Receipt:
 @dataclass(frozen=True)
 class Job:
     """One attempt at a task. ``careful`` asks for one document at a time, so that a crash names its document;
-    ``skip`` maps the labels of quarantined documents to the reason."""
+    ``skip`` maps the labels of quarantined documents to the reason. ``import_paths`` are where the driver finds modules:
+    a user's ``module:function`` must be found by workers, too."""
 
     spec: TaskSpec
     run: str
@@ -162,6 +166,7 @@ class Job:
     scratch: str | None = None
     timeout_s: float = 600.0
     memory_bytes: int = 4 << 30
+    import_paths: Sequence[str] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the job as plain JSON data."""

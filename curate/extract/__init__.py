@@ -6,16 +6,19 @@ from typing import Final
 
 import numpy as np
 
-from curate.errors import CurateError, InputError, RecipeError
+from curate.errors import CurateError, InputError
 from curate.extract.charset import decode_html
 from curate.extract.depth import html_depth
-from curate.extract.engines import ENGINES, LIBRARIES
+from curate.extract.engines import ENGINES, LIBRARIES, engine_source, find_engine
 from curate.extract.settings import ExtractSettings
 
 VERSION: Final = 1
 PLAIN_TYPES: Final = frozenset({"text/plain", "text/markdown"})
 
-__all__ = ["ENGINES", "LIBRARIES", "VERSION", "ExtractSettings", "check_html", "decode_html", "extract"]
+__all__ = [
+    "ENGINES", "LIBRARIES", "VERSION", "ExtractSettings", "check_html", "decode_html", "engine_source", "extract",
+    "find_engine",
+]
 
 
 def check_html(body: bytes, settings: ExtractSettings) -> None:
@@ -46,9 +49,7 @@ def extract(page_body: bytes, content_type: str, header_charset: str | None, set
 
 
 def _extract_html(body: bytes, header_charset: str | None, settings: ExtractSettings) -> str:
-    engine = ENGINES.get(settings.engine)
-    if engine is None:
-        raise RecipeError(f"extract.engine = {settings.engine!r} is not one of {', '.join(ENGINES)}")
+    engine = find_engine(settings.engine)
     if len(body) > settings.max_html_bytes:
         check_html(body, settings)
     html = decode_html(body, header_charset)

@@ -8,9 +8,12 @@ and form fields are out by its default. `trafilatura` is slower and more precise
 from __future__ import annotations
 
 import functools
+import importlib
+import inspect
 from collections.abc import Callable
 from typing import Any, Final
 
+import xxhash
 from resiliparse.extract.html2text import extract_plain_text
 
 from curate.errors import RecipeError
@@ -63,3 +66,32 @@ LIBRARIES: Final[dict[str, tuple[str, ...]]] = {
     "trafilatura": ("resiliparse", "trafilatura", "lxml", "justext"),
 }
 """The distributions whose versions shape each engine's output (resiliparse also detects character sets)."""
+
+
+@functools.cache
+def find_engine(name: str) -> Callable[[str], str]:
+    """Return the engine of a name: one of `ENGINES`, or the user's own ``module:function`` from HTML to text.
+
+    Raises RecipeError if there is none.
+    """
+    if name in ENGINES:
+        return ENGINES[name]
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        raise RecipeError(f"extract.engine = {name!r} is not one of {', '.join(ENGINES)}, nor a module:function")
+    try:
+        engine: Callable[[str], str] = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise RecipeError(f"extract.engine = {name!r}: {error}; the module must be importable where the run starts") from error
+    if not callable(engine):
+        raise RecipeError(f"extract.engine = {name!r}: is not a function")
+    return engine
+
+
+def engine_source(name: str) -> str:
+    """Return what identifies the code of a user's engine: a digest of its module's source; '' for one of `ENGINES`,
+    whose version is `curate.extract.VERSION`."""
+    if name in ENGINES:
+        return ""
+    module = inspect.getmodule(find_engine(name))
+    return xxhash.xxh3_128_hexdigest(inspect.getsource(module).encode()) if module else ""

@@ -1,9 +1,10 @@
 """C4's line cleaner (Raffel et al. 2020, arXiv:1910.10683, section 2.2), and the variants of it in use.
 
-A line is kept if it ends in a terminal mark (``. ! ? "``) and not in ``...``, has enough white-space words, none of more
-than 1,000 characters, and mentions neither "javascript" nor a policy ("privacy policy", "uses cookies", …) in any case of
-ASCII letters. Citations (``[12]``, ``[]``, ``[edit]``, ``[citation needed]``) are cut out of it. Kept lines lose their outer
-white space and are joined by one newline. Lines end at newlines; other line separators count as white space.
+A line is kept if it ends in a terminal mark (``. ! ? "``) and not in ``...``, has enough white-space words, none of
+more than 1,000 characters, and mentions neither "javascript" nor a policy ("privacy policy", "uses cookies", …) in any
+case of ASCII letters. Citations (``[12]``, ``[]``, ``[edit]``, ``[citation needed]``) are cut out of it. Kept lines
+lose their outer white space and are joined by one newline. Lines end at newlines; other line separators count as white
+space.
 
 The page rules of C4 (sentences, "lorem ipsum", curly brackets) are the filter table ``c4`` on the view that this makes.
 
@@ -22,12 +23,11 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
 
 from curate.filters import unicode_table as unicode
 from curate.filters.edits import make_cuts
 from curate.filters.text_statistics import text_buffers
-from curate.filters.text_statistics_bytes import Bytes, Flags, Ints, compiled, decode, source_digest
+from curate.filters.text_statistics_bytes import Bytes, Flags, Ints, as_int, cached, compiled, decode, source_digest
 
 MAX_WORD_CHARACTERS: Final = 1000
 END_MARKS: Final = '.!?"'
@@ -65,7 +65,8 @@ class Cleaned(NamedTuple):
     signals: dict[str, pa.Array]
 
 
-# Rows of the kernel's result: lines that hold more than white space, removed lines by their first cause, citations, bytes
+# Rows of the kernel's result: lines that hold more than white space, removed lines by their first cause, citations,
+# bytes
 CAUSES: Final = ("long_word", "no_end_mark", "few_words", "javascript", "policy")
 LINES, CITATIONS, REMOVED_BYTES, TEXT_BYTES = len(CAUSES), len(CAUSES) + 1, len(CAUSES) + 2, len(CAUSES) + 3
 ROWS = len(CAUSES) + 4
@@ -86,8 +87,9 @@ EDIT_BRACKET, CITATION_BRACKET = (np.frombuffer(text, dtype=np.uint8) for text i
 def signals_of(name: str) -> dict[str, str]:
     """Return the dtypes of the signals of one variant.
 
-    ``<name>.removed_fraction``: of the text's bytes, 0 to 1; ``.removed_line_fraction``: of lines that hold more than white
-    space; ``.citations``: cut out of kept lines; ``.lines_removed_<cause>``: lines by the first cause that removed them.
+    ``<name>.removed_fraction``: of the text's bytes, 0 to 1; ``.removed_line_fraction``: of lines that hold more than
+    white space; ``.citations``: cut out of kept lines; ``.lines_removed_<cause>``: lines by the first cause that
+    removed them.
     """
     counts = ["citations", *(f"lines_removed_{cause}" for cause in CAUSES)]
     ratios = ["removed_fraction", "removed_line_fraction"]
@@ -131,9 +133,9 @@ def clean_lines(text: pa.Array, name: str = "c4_lines") -> Cleaned:
 def _space_after(data: Bytes, at: int, end: int, index: Flags, classes: Flags) -> int:
     """The bytes of the white-space character at `at`, or 0."""
     if data[at] < 0x80:
-        return np.int64(SPACE_FLAGS[data[at]] != 0)
+        return as_int(SPACE_FLAGS[data[at]] != 0)
     point, width = decode(data, at, end)
-    flags = np.int64(classes[(np.int64(index[point >> 8]) << 8) | (point & 0xFF)])
+    flags = as_int(classes[(as_int(index[point >> 8]) << 8) | (point & 0xFF)])
     return width if flags & SPACE else 0
 
 
@@ -141,7 +143,7 @@ def _space_after(data: Bytes, at: int, end: int, index: Flags, classes: Flags) -
 def _space_before(data: Bytes, start: int, at: int, index: Flags, classes: Flags) -> int:
     """The bytes of the white-space character that ends at `at`, or 0."""
     if data[at - 1] < 0x80:
-        return np.int64(SPACE_FLAGS[data[at - 1]] != 0)
+        return as_int(SPACE_FLAGS[data[at - 1]] != 0)
     for width in range(2, 4):  # no white space beyond U+FFFF
         if at - width >= start and data[at - width] >= 0xC0:
             found = _space_after(data, at - width, at, index, classes)
@@ -293,7 +295,7 @@ def _strip_spans(data: Bytes, spans: Ints, n: int, index: Flags, classes: Flags)
 def _compile(sources: str) -> Any:
     """Return the compiled loop over texts; `sources` is a `source_digest`."""
 
-    @njit(nogil=True, cache=True, _nrt=False)
+    @cached
     def _clean(
         data: Bytes,
         bounds: Ints,

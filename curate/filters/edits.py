@@ -1,26 +1,24 @@
 """Edits: byte spans of a text and what replaces them. A cleaner returns edits; applying them gives the next view.
 
-The edits of one text (`curate.schema.EDITS`) are sorted and do not overlap; offsets are of the text that the cleaner was
-given. Two edits may touch. So a view can be made again at any time from the text before it, and any byte of a view leads
-back to the extracted document.
+The edits of one text (`curate.schema.EDITS`) are sorted and do not overlap; offsets are of the text that the cleaner
+was given. Two edits may touch. So a view can be made again at any time from the text before it, and any byte of a view
+leads back to the extracted document.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
-from numba import njit
 
 from curate.errors import InvariantError
 from curate.filters.text_statistics import text_buffers
-from curate.filters.text_statistics_bytes import Bytes, Ints
+from curate.filters.text_statistics_bytes import Bytes, Ints, cached, compiled
 from curate.schema import EDIT, EDITS
 
 
 def make_cuts(lists: Ints, starts: Ints, ends: Ints) -> pa.Array:
-    """Return edits that remove spans: text i loses [starts[k], ends[k]) for k in [lists[i], lists[i + 1]). int64 all."""
+    """Return edits that remove spans: text i loses [starts[k], ends[k]) for k in [lists[i], lists[i + 1]). int64
+    all."""
     count = len(starts)
     nothing = pa.StringArray.from_buffers(count, pa.py_buffer(np.zeros(count + 1, dtype=np.int32)), pa.py_buffer(b""))
     spans = pa.StructArray.from_arrays([pa.array(starts), pa.array(ends), nothing], fields=list(EDIT))
@@ -30,8 +28,8 @@ def make_cuts(lists: Ints, starts: Ints, ends: Ints) -> pa.Array:
 def apply_edits(text: pa.Array, edits: pa.Array) -> pa.Array:
     """Return the texts (large_string) after their edits. A null list of edits changes nothing; a null text stays null.
 
-    text: large_string [rows]; edits: `EDITS` [rows]. Raises InvariantError where edits are unsorted, overlap or go beyond
-    the text. Costs one copy of the text.
+    text: large_string [rows]; edits: `EDITS` [rows]. Raises InvariantError where edits are unsorted, overlap or go
+    beyond the text. Costs one copy of the text.
     """
     if len(text) != len(edits):
         raise InvariantError(f"{len(text)} texts with {len(edits)} lists of edits")
@@ -60,8 +58,8 @@ def _edit_buffers(edits: pa.Array) -> tuple[Ints, Ints, Ints, Bytes, Ints]:
     return lists, np.asarray(starts), np.asarray(ends), new_data, new_bounds
 
 
-@njit(nogil=True, cache=True)
-def _measure(bounds: Any, lists: Any, starts: Any, ends: Any, new_bounds: Any, sizes: Any) -> int:
+@cached
+def _measure(bounds: Ints, lists: Ints, starts: Ints, ends: Ints, new_bounds: Ints, sizes: Ints) -> int:
     """Write the bytes of each new text to `sizes`[1:]; return the first text with bad edits, or -1."""
     for row in range(bounds.size - 1):
         length = bounds[row + 1] - bounds[row]
@@ -76,21 +74,31 @@ def _measure(bounds: Any, lists: Any, starts: Any, ends: Any, new_bounds: Any, s
     return -1
 
 
-@njit(nogil=True, cache=True)
+@compiled
+def _copy_bytes(source: Bytes, start: int, end: int, target: Bytes, at: int) -> int:
+    """Copy source[start:end] to `at`; return where it ends there."""
+    for i in range(end - start):
+        target[at + i] = source[start + i]
+    return at + end - start
+
+
+@cached
 def _copy(
-    data: Any, bounds: Any, lists: Any, starts: Any, ends: Any, new_data: Any, new_bounds: Any, offsets: Any, result: Any
+    data: Bytes,
+    bounds: Ints,
+    lists: Ints,
+    starts: Ints,
+    ends: Ints,
+    new_data: Bytes,
+    new_bounds: Ints,
+    offsets: Ints,
+    result: Bytes,
 ) -> None:
     for row in range(bounds.size - 1):
-        base = bounds[row]
-        source = base
+        source = bounds[row]
         target = offsets[row]
         for k in range(lists[row], lists[row + 1]):
-            size = base + starts[k] - source
-            result[target : target + size] = data[source : source + size]
-            target += size
-            size = new_bounds[k + 1] - new_bounds[k]
-            result[target : target + size] = new_data[new_bounds[k] : new_bounds[k + 1]]
-            target += size
-            source = base + ends[k]
-        size = bounds[row + 1] - source
-        result[target : target + size] = data[source : source + size]
+            target = _copy_bytes(data, source, bounds[row] + starts[k], result, target)
+            target = _copy_bytes(new_data, new_bounds[k], new_bounds[k + 1], result, target)
+            source = bounds[row] + ends[k]
+        _copy_bytes(data, source, bounds[row + 1], result, target)

@@ -1,9 +1,9 @@
 """Language identification with fastText's lid.176 (Joulin et al. 2016, arXiv:1607.01759; Grave et al. 2018).
 
 Signals: ``language.code``, one of the model's 176 codes (ISO 639-1, or 639-3 where there is none), and
-``language.score``, its probability: float32 widened to float64 and clipped to 1.0 (fastText may return 1.00001). Newlines
-are replaced by spaces, as datatrove does; CCNet deletes them, which glues words together. An empty text gets the model's
-first guess with a low score (en, 0.12).
+``language.score``, its probability: float32 widened to float64 and clipped to 1.0 (fastText may return 1.00001).
+Newlines are replaced by spaces, as datatrove does; CCNet deletes them, which glues words together. An empty text gets
+the model's first guess with a low score (en, 0.12).
 
 The whole text is classified, at about 11 MB per second and core: this is the floor of every pipeline that measures
 language. No cap on the characters is built in, because the beginning of a page is often its navigation.
@@ -28,7 +28,8 @@ LABEL: Final = "__label__"
 
 @functools.cache
 def _model(path: str) -> Any:
-    """Return the raw classifier (the pybind object: its predict takes str and makes no numpy array), once per process."""
+    """Return the raw classifier (the pybind object: its predict takes str and makes no numpy array), once per
+    process."""
     try:
         return fasttext.FastText._FastText(path).f
     except (ValueError, MemoryError) as error:

@@ -1,13 +1,13 @@
 """The registries: every measure, and every cleaner, by the name that a recipe uses.
 
-To add a signal is to write one function and one line here. A measure is a pure function of texts; equal texts have equal
-signals whatever stands beside them. Its `version` is bumped by hand when its output changes.
+To add a signal is to write one function and one line here. A measure is a pure function of texts; equal texts have
+equal signals whatever stands beside them. Its `version` is bumped by hand when its output changes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import pyarrow as pa
 
@@ -60,7 +60,5 @@ CLEANERS: Final[dict[str, Cleaner]] = {name: _c4_cleaner(name) for name in c4_li
 
 def signal_types() -> dict[str, str]:
     """Return the dtype of every signal that a measure or cleaner gives, by name."""
-    types: dict[str, Any] = {}
-    for entry in (*MEASURES.values(), *CLEANERS.values()):
-        types |= entry.signals
-    return types
+    tables = [measure.signals for measure in MEASURES.values()] + [cleaner.signals for cleaner in CLEANERS.values()]
+    return {name: dtype for table in tables for name, dtype in table.items()}

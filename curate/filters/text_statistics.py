@@ -1,21 +1,21 @@
 """Text statistics: every threshold-free number that the Gopher, C4 and FineWeb heuristics look at.
 
 One pass of a numba kernel over Arrow's UTF-8 buffers gives all of them; no Python object is made for a document. The
-readable definition of each signal is kept in the tests (``tests/filters/plain_text_statistics.py``); kernel and definition
-agree on any bytes. Signals never depend on other documents, and a ratio over nothing is 0.0.
+readable definition of each signal is kept in the tests (``tests/filters/plain_text_statistics.py``); kernel and
+definition agree on any bytes. Signals never depend on other documents, and a ratio over nothing is 0.0.
 
 What is counted
-    *character*: a code point; an invalid UTF-8 byte is one character without a class. Classes come from the shipped table
-    (`unicode_table`), never from the running Python.
+    *character*: a code point; an invalid UTF-8 byte is one character without a class. Classes come from the shipped
+    table (`unicode_table`), never from the running Python.
 
     *white-space word*: what stands between white space (``str.split``).
 
     *segment*: a word or a mark. Marks are split off both edges of a white-space word, one by one, a run of full stops
-    together; inside, words split at hyphens, dashes, slashes, commas, colons between letters, at ellipses, emoji and other
-    symbols; ``n't 's 'll 've 're 'd 'm`` split off; URLs, e-mail addresses, decimal numbers and usual abbreviations stay
-    whole. A letter of Han, Kana, Thai, Lao, Khmer, Myanmar … is a segment with the combining marks behind it. On English
-    this comes within 0.1% of the boundaries of spaCy's tokenizer, which datatrove uses. White-space words are split in
-    pieces of 16,384 characters.
+    together; inside, words split at hyphens, dashes, slashes, commas, colons between letters, at ellipses, emoji and
+    other symbols; ``n't 's 'll 've 're 'd 'm`` split off; URLs, e-mail addresses, decimal numbers and usual
+    abbreviations stay whole. A letter of Han, Kana, Thai, Lao, Khmer, Myanmar … is a segment with the combining marks
+    behind it. On English this comes within 0.1% of the boundaries of spaCy's tokenizer, which datatrove uses.
+    White-space words are split in pieces of 16,384 characters.
 
     *word*: a segment that holds a letter, number or combining mark.
 
@@ -28,14 +28,15 @@ What is counted
 
     *duplicate*: equal to an earlier one of the same document; the first copy is not a duplicate.
 
-    *n-gram*: n consecutive segments. The top n-gram is the most frequent one (the first of several), counted with a space
-    between segments; duplicate n-grams are found left to right, each is counted without spaces and then jumped over, so
-    that no character counts twice. Only the first 2,097,152 segments, and lines, are searched for repetition; the n-gram
-    fractions are then of the characters up to there.
+    *n-gram*: n consecutive segments. The top n-gram is the most frequent one (the first of several), counted with a
+    space between segments; duplicate n-grams are found left to right, each is counted without spaces and then jumped
+    over, so that no character counts twice. Only the first 2,097,152 segments, and lines, are searched for repetition;
+    the n-gram fractions are then of the characters up to there.
 
-The definitions follow datatrove's reference implementation of Gopher (Rae et al. 2021, arXiv:2112.11446, A.1.1), C4 (Raffel et al.
-2020, arXiv:1910.10683, 2.2) and FineWeb (Penedo et al. 2024, arXiv:2406.17557), down to its denominators; ``whitespace_words``, ``stop_words.count`` and
-``lines.*bullet*`` serve the variants of DCLM (Li et al. 2024, arXiv:2406.11794).
+The definitions follow datatrove's reference implementation of Gopher (Rae et al. 2021, arXiv:2112.11446, A.1.1), C4
+(Raffel et al. 2020, arXiv:1910.10683, 2.2) and FineWeb (Penedo et al. 2024, arXiv:2406.17557), down to its
+denominators; ``whitespace_words``, ``stop_words.count`` and ``lines.*bullet*`` serve the variants of DCLM (Li et al.
+2024, arXiv:2406.11794).
 """
 
 from __future__ import annotations

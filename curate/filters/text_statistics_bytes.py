@@ -1,14 +1,16 @@
 """Numba helpers on UTF-8 bytes: decoding, eight bytes at a time, hashing, comparing.
 
-Every helper is nopython, nogil, without fastmath and without numba's reference counting (`_nrt=False`): atomic counts for
-each array argument took a third of the time. In return compiled code cannot allocate: callers pass scratch arrays. An index
-is never negative and never beyond the array. Only the entry point in `text_statistics_kernel` is cached on disk.
+Every helper is nopython, nogil, without fastmath and without numba's reference counting (`_nrt=False`): atomic counts
+for each array argument took a third of the time. In return compiled code cannot allocate: callers pass scratch arrays.
+An index is never negative and never beyond the array. Only the entry point in `text_statistics_kernel` is cached on
+disk.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, TypeVar
 
 import numpy as np
 import xxhash
@@ -24,7 +26,26 @@ Spans = NDArray[np.int32]
 Ints = NDArray[np.int64]
 Words = NDArray[np.uint64]
 
-compiled: Final = njit(nogil=True, _nrt=False)
+# numba's stubs know neither the option _nrt nor that a compiled function is called like the Python one
+_njit: Any = njit
+as_int: Any = np.int64  # in compiled code; int() of an unsigned integer would stay unsigned
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _typed_intrinsic(function: Callable[..., Any]) -> Any:
+    return intrinsic(function)
+
+
+def compiled(function: Function) -> Function:
+    """Compile a helper when the entry point that calls it is compiled."""
+    return _njit(nogil=True, _nrt=False)(function)
+
+
+def cached(function: Function) -> Function:
+    """Compile an entry point, and keep it on disk."""
+    return _njit(nogil=True, cache=True, _nrt=False)(function)
+
 
 K1 = np.uint64(0x9E3779B97F4A7C15)
 K2 = np.uint64(0xD6E8FEB86659FD93)
@@ -44,7 +65,9 @@ def source_digest(pattern: str) -> str:
     that cache: an entry point that closes over this digest notices the other files, too.
     """
     folder = Path(__file__).parent
-    names = {Path(__file__).name, "unicode_table.py", "unicode_table.bin"} | {path.name for path in folder.glob(pattern)}
+    names = {Path(__file__).name, "unicode_table.py", "unicode_table.bin"} | {
+        path.name for path in folder.glob(pattern)
+    }
     return xxhash.xxh3_128_hexdigest(b"\0".join((folder / name).read_bytes() for name in sorted(names)))
 
 
@@ -53,7 +76,7 @@ def packed(word: str) -> int:
     return int.from_bytes(word.encode(), "little")
 
 
-@intrinsic
+@_typed_intrinsic
 def _load_u64(typing_context: Any, array: Any, index: Any) -> Any:
     """Eight bytes of a uint8 array at any index as uint64. The caller keeps index + 8 <= array.size."""
 
@@ -66,7 +89,7 @@ def _load_u64(typing_context: Any, array: Any, index: Any) -> Any:
     return types.uint64(array, types.int64), codegen
 
 
-@intrinsic
+@_typed_intrinsic
 def _trailing_zeros(typing_context: Any, value: Any) -> Any:
     """How many zero bits are below the lowest set bit of a uint64; 64 if none is set."""
 
@@ -151,25 +174,25 @@ def contains(sorted_words: Words, word: Any) -> bool:
 def decode(data: Bytes, at: int, end: int) -> tuple[int, int]:
     """The code point at `at` and its bytes, as CPython decodes with errors="surrogateescape": strict UTF-8; a byte that
     belongs to no valid sequence is the lone surrogate 0xDC00 + byte."""
-    first = np.int64(data[at])
+    first = as_int(data[at])
     if first < 0x80:
         return first, 1
     left = end - at
     if 0xC2 <= first <= 0xDF and left >= 2:
-        second = np.int64(data[at + 1])
+        second = as_int(data[at + 1])
         if second & 0xC0 == 0x80:
             return (first & 0x1F) << 6 | (second & 0x3F), 2
     elif 0xE0 <= first <= 0xEF and left >= 3:
-        second = np.int64(data[at + 1])
-        third = np.int64(data[at + 2])
+        second = as_int(data[at + 1])
+        third = as_int(data[at + 2])
         low = 0xA0 if first == 0xE0 else 0x80
         high = 0x9F if first == 0xED else 0xBF
         if low <= second <= high and third & 0xC0 == 0x80:
             return (first & 0x0F) << 12 | (second & 0x3F) << 6 | (third & 0x3F), 3
     elif 0xF0 <= first <= 0xF4 and left >= 4:
-        second = np.int64(data[at + 1])
-        third = np.int64(data[at + 2])
-        fourth = np.int64(data[at + 3])
+        second = as_int(data[at + 1])
+        third = as_int(data[at + 2])
+        fourth = as_int(data[at + 3])
         low = 0x90 if first == 0xF0 else 0x80
         high = 0x8F if first == 0xF4 else 0xBF
         if low <= second <= high and third & 0xC0 == 0x80 and fourth & 0xC0 == 0x80:

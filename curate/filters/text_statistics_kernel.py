@@ -4,8 +4,8 @@ For each document, while its bytes are in the cache: split it into white-space w
 marks) and lines; count; then find repeated lines, paragraphs and n-grams with exact, linear-time hashing. What is
 counted, and how text is split, is defined in `curate.filters.text_statistics`.
 
-The kernel is nopython and nogil, has no fastmath and keeps no state between documents: scratch arrays are overwritten or
-cleared. An invalid UTF-8 byte is one character without any class.
+The kernel is nopython and nogil, has no fastmath and keeps no state between documents: scratch arrays are overwritten
+or cleared. An invalid UTF-8 byte is one character without any class.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from enum import IntEnum
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 
 from curate.filters import unicode_table as unicode
 from curate.filters.text_statistics_bytes import (
@@ -24,7 +23,9 @@ from curate.filters.text_statistics_bytes import (
     Ints,
     Spans,
     Words,
+    as_int,
     bytes_word,
+    cached,
     compiled,
     contains,
     count_characters,
@@ -58,7 +59,7 @@ SPACE = unicode.SPACE
 
 
 class Count(IntEnum):
-    """What the kernel counts: the rows of its result. Those marked [text_statistics] are explained there."""
+    """What the kernel counts: the rows of its result. The words are explained in `text_statistics`."""
 
     BYTES = 0
     CHARACTERS = 1
@@ -145,7 +146,7 @@ ASCII_FLAGS = np.array([unicode.flags_of(chr(c)) if c < 128 else 0 for c in rang
 def _stop_word(word: Any) -> int:
     """One bit for each of the eight stop words, 0 for any other word of at most four bytes."""
     at = (word * STOP_FACTOR) >> np.uint64(60)
-    return np.int64(STOP_BITS[at]) if STOP_WORDS[at] == word else 0
+    return as_int(STOP_BITS[at]) if STOP_WORDS[at] == word else 0
 
 
 @compiled
@@ -156,17 +157,14 @@ def _tally(data: Bytes, segments: Spans, begin: int, end: int, state: Ints) -> N
     mask = state[S_STOP_MASK]
     for i in range(begin, end):
         kind = segments[i, 3]
-        size = np.int64(segments[i, 1])
+        size = as_int(segments[i, 1])
         if kind & WORD:
             words += 1
             characters += segments[i, 2]
             alphabetic += (kind & LETTER) != 0
             if 2 <= size <= 4:
-                mask |= _stop_word(bytes_word(data, np.int64(segments[i, 0]), size))
-        if kind & LINE_START:
-            sentences += 1
-            ended = 0
-        elif ended != 0 and kind & (SENTENCE_END | ALL_PUNCTUATION) == 0:
+                mask |= _stop_word(bytes_word(data, as_int(segments[i, 0]), size))
+        if kind & LINE_START or (ended != 0 and kind & (SENTENCE_END | ALL_PUNCTUATION) == 0):
             sentences += 1
             ended = 0
         if kind & SENTENCE_END:
@@ -211,10 +209,10 @@ def _end_line(
     state[C_LINES] += 1
     state[C_SHORT_LINES] += characters <= 30
     state[C_TERMINAL_LINES] += last_word_end == end and last_flags & TERMINAL != 0
-    bullet = np.int64(data[first_word])
+    bullet = as_int(data[first_word])
     round_bullet = 0
     if bullet == 0xE2 and end - first_word >= 3:
-        round_bullet = np.int64(data[first_word + 1]) << 8 | np.int64(data[first_word + 2])
+        round_bullet = as_int(data[first_word + 1]) << 8 | as_int(data[first_word + 2])
     narrow = bullet == 0x2D or round_bullet == 0x80A2  # - •
     state[C_BULLETS] += narrow
     state[C_WIDE_BULLETS] += narrow or bullet == 0x2A or round_bullet == 0x978F  # * ●
@@ -256,11 +254,11 @@ def _scan(
     spaced = spaced_characters = alphabetic_spaced = stop_words = 0
     while at < end:
         byte = data[at]
-        flag = np.int64(ascii_flags[byte])
+        flag = as_int(ascii_flags[byte])
         width = 1
         if byte >= 0x80:
             point, width = decode(data, at, end)
-            flag = np.int64(classes[(np.int64(index[point >> 8]) << 8) | (point & 0xFF)])
+            flag = as_int(classes[(as_int(index[point >> 8]) << 8) | (point & 0xFF)])
         if flag & SPACE:
             if byte == 0x0A:
                 state[C_NEWLINES] += 1
@@ -298,13 +296,13 @@ def _scan(
                 if byte < 0x80:
                     stop = letters_end(data, at)
                     length = stop - at
-                    last_flags = np.int64(ascii_flags[data[stop - 1]])
+                    last_flags = as_int(ascii_flags[data[stop - 1]])
                     if stop < end:
                         byte = data[stop]
-                        flag = np.int64(ascii_flags[byte])
+                        flag = as_int(ascii_flags[byte])
                         if byte >= 0x80:
                             point, width = decode(data, stop, end)
-                            flag = np.int64(classes[(np.int64(index[point >> 8]) << 8) | (point & 0xFF)])
+                            flag = as_int(classes[(as_int(index[point >> 8]) << 8) | (point & 0xFF)])
             while stop < end and flag & allowed and not flag & SOLO:
                 last_flags = flag
                 stop += width
@@ -312,15 +310,15 @@ def _scan(
                 if stop < end:
                     byte = data[stop]
                     width = 1
-                    flag = np.int64(ascii_flags[byte])
+                    flag = as_int(ascii_flags[byte])
                     if byte >= 0x80:
                         point, width = decode(data, stop, end)
-                        flag = np.int64(classes[(np.int64(index[point >> 8]) << 8) | (point & 0xFF)])
+                        flag = as_int(classes[(as_int(index[point >> 8]) << 8) | (point & 0xFF)])
         if 0 < length < MAX_PIECE:
             after = stop
             mark = 0
             if stop < end and not ascii_flags[data[stop]] & SPACE:
-                mark = np.int64(data[stop])
+                mark = as_int(data[stop])
                 if mark == 0x2E:  # . after a lower-case word of two letters or more that is no abbreviation
                     usual = (
                         kind == LETTER and stop - at > 1 and last_flags & (UPPER | COMBINING) == 0
@@ -336,7 +334,7 @@ def _scan(
                 segments[n, 3] = kind
                 n += 1
                 if after > stop:
-                    last_flags = np.int64(ascii_flags[mark])
+                    last_flags = as_int(ascii_flags[mark])
                     segments[n, 0] = stop
                     segments[n, 1] = 1
                     segments[n, 2] = 1
@@ -361,12 +359,12 @@ def _scan(
                 more = False
                 while at < end:
                     byte = data[at]
-                    point = np.int64(byte)
+                    point = as_int(byte)
                     width = 1
-                    flag = np.int64(ascii_flags[byte])
+                    flag = as_int(ascii_flags[byte])
                     if byte >= 0x80:
                         point, width = decode(data, at, end)
-                        flag = np.int64(classes[(np.int64(index[point >> 8]) << 8) | (point & 0xFF)])
+                        flag = as_int(classes[(as_int(index[point >> 8]) << 8) | (point & 0xFF)])
                     if flag & SPACE:
                         break
                     if count == MAX_PIECE:
@@ -410,7 +408,7 @@ def _scan(
     state[C_SEARCHED] = position
     if state[C_SEGMENTS] > max_segments:
         last = max_segments - 1
-        state[C_SEARCHED] = count_characters(data, np.int64(segments[last, 0] + segments[last, 1]))
+        state[C_SEARCHED] = count_characters(data, as_int(segments[last, 0] + segments[last, 1]))
     mask = state[S_STOP_MASK]
     while mask > 0:
         state[C_DISTINCT_STOP_WORDS] += mask & 1
@@ -434,10 +432,10 @@ def _count_symbols(data: Bytes, interesting: Bytes, state: Ints) -> None:
             if dots == 3:
                 state[C_ELLIPSES] += 1
                 dots = 0
-            if at >= spaced_from and at + 4 < end and data[at + 1] == 0x20 and data[at + 2] == 0x2E:
-                if data[at + 3] == 0x20 and data[at + 4] == 0x2E:
-                    state[C_SPACED_ELLIPSES] += 1
-                    spaced_from = at + 5
+            spaced = at >= spaced_from and at + 4 < end and data[at + 1] == 0x20 and data[at + 3] == 0x20
+            if spaced and data[at + 2] == 0x2E and data[at + 4] == 0x2E:
+                state[C_SPACED_ELLIPSES] += 1
+                spaced_from = at + 5
             continue
         dots = 0
         if byte == 0x23:
@@ -456,7 +454,7 @@ def _count_symbols(data: Bytes, interesting: Bytes, state: Ints) -> None:
 def _compile(sources: str) -> Any:
     """Return the compiled loop over documents; `sources` is a `source_digest`."""
 
-    @njit(nogil=True, cache=True, _nrt=False)
+    @cached
     def _count_texts(
         data: Bytes,
         bounds: Ints,

@@ -17,6 +17,7 @@ from curate.filters.text_statistics_bytes import (
     Ints,
     Spans,
     Words,
+    as_int,
     bytes_word,
     compiled,
     equal_bytes,
@@ -28,8 +29,9 @@ LONG = np.uint64(0xFF << 56)  # marks the key of a span of eight bytes or more
 
 @compiled
 def _empty_table(slots: Words, items: int) -> Any:
-    """Empty an open-addressing table in the scratch array `slots`, at most half full with so many items, and return how many
-    bits its index has. A slot holds a key, 0 if it is empty; what the key stands for is in `owners` at the same place."""
+    """Empty an open-addressing table in the scratch array `slots`, at most half full with so many items, and return
+    how many bits its index has. A slot holds a key, 0 if it is empty; what the key stands for is in `owners` at the
+    same place."""
     bits = 4
     while 1 << bits < 2 * items:
         bits += 1
@@ -56,7 +58,7 @@ def number_spans(
     mask = (np.uint64(1) << bits) - np.uint64(1)
     distinct = 0
     for i in range(count):
-        start, size = np.int64(spans[i, 0]), np.int64(spans[i, 1])
+        start, size = as_int(spans[i, 0]), as_int(spans[i, 1])
         if size < 8:  # the key is the content
             key = bytes_word(data, start, size) | np.uint64(size) << np.uint64(56)
         else:  # the key is a hash: equal keys must be compared
@@ -71,10 +73,10 @@ def number_spans(
                 number = distinct
                 distinct += 1
             elif slots[slot] == key:
-                number = np.int64(owners[slot])
+                number = as_int(owners[slot])
                 if size >= 8:
-                    other = np.int64(first[number])
-                    if spans[other, 1] != size or not equal_bytes(data, np.int64(spans[other, 0]), start, size):
+                    other = as_int(first[number])
+                    if spans[other, 1] != size or not equal_bytes(data, as_int(spans[other, 0]), start, size):
                         number = -1
             slot = (slot + np.uint64(1)) & mask
         numbers[i] = number
@@ -102,12 +104,12 @@ def join_paragraphs(lines: Spans, count: int, trimmed: Ints, paragraphs: Spans) 
     n = 0
     last_end = -2
     for i in range(count):
-        start = max(np.int64(lines[i, 0]), trimmed[0])
-        end = min(np.int64(lines[i, 0] + lines[i, 1]), trimmed[1])
+        start = max(as_int(lines[i, 0]), trimmed[0])
+        end = min(as_int(lines[i, 0] + lines[i, 1]), trimmed[1])
         if end <= start:
             continue
-        first = max(np.int64(lines[i, 3]), trimmed[2])
-        last = min(np.int64(lines[i, 3] + lines[i, 2]), trimmed[3])
+        first = max(as_int(lines[i, 3]), trimmed[2])
+        last = min(as_int(lines[i, 3] + lines[i, 2]), trimmed[3])
         if start == last_end + 1:
             paragraphs[n - 1, 1] = end - paragraphs[n - 1, 0]
             paragraphs[n - 1, 2] = last - paragraphs[n - 1, 3]
@@ -136,8 +138,8 @@ def count_ngrams(
 ) -> None:
     """Characters in the most frequent 2-, 3- and 4-gram and in duplicate 5- to 10-grams of segments.
 
-    An n-gram is named exactly by the numbers of the two (n-1)-grams in it. One that holds an (n-1)-gram that occurs once
-    occurs once itself, so that only places whose both (n-1)-grams are repeated are looked up: in running text they
+    An n-gram is named exactly by the numbers of the two (n-1)-grams in it. One that holds an (n-1)-gram that occurs
+    once occurs once itself, so that only places whose both (n-1)-grams are repeated are looked up: in running text they
     vanish quickly, and on the most repetitive text there are at most `count` for each n. `numbers` is overwritten.
     """
     frequency[:distinct] = 0

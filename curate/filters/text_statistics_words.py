@@ -1,6 +1,7 @@
 """Splits a white-space word into segments: words and marks. The rules are told in `text_statistics`.
 
-A piece is a white-space word, or 16,384 characters of a longer one, decoded to rows of (code point, flags, byte offset).
+A piece is a white-space word, or 16,384 characters of a longer one, decoded to rows of (code point, flags, byte
+offset).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from curate.filters import unicode_table as unicode
-from curate.filters.text_statistics_bytes import Ints, Spans, Words, compiled, contains, packed
+from curate.filters.text_statistics_bytes import Ints, Spans, compiled, contains, packed
 
 MAX_PIECE: Final = 1 << 14
 
@@ -30,10 +31,10 @@ LINE_START = 1 << 18  # it is the first of its line
 
 # English abbreviations that keep their full stop (besides single letters and dotted capitals, which rules cover)
 ABBREVIATION_LIST: Final = (
-    "Mr. Mrs. Ms. Dr. Prof. St. Mt. Jr. Inc. Ltd. Co. co. Corp. Bros. Gen. Gov. Rep. Rev. Sen. Adm. Messrs. Mo. Mont. Md. "
-    "vs. v.s. e.g. E.g. E.G. i.e. I.e. I.E. a.m. p.m. Ph.D. D.C. Jan. Feb. Mar. Apr. Jun. Jul. Aug. Sep. Sept. Oct. Nov. "
-    "Dec. Ala. Ariz. Ark. Calif. Colo. Conn. Del. Fla. Ga. Ia. Id. Ill. Ind. Kan. Kans. Ky. La. Mass. Mich. Minn. Miss. "
-    "Neb. Nebr. Nev. Okla. Ore. Pa. Tenn. Va. Wash. Wis."
+    "Mr. Mrs. Ms. Dr. Prof. St. Mt. Jr. Inc. Ltd. Co. co. Corp. Bros. Gen. Gov. Rep. Rev. Sen. Adm. Messrs. "
+    "Mo. Mont. Md. vs. v.s. e.g. E.g. E.G. i.e. I.e. I.E. a.m. p.m. Ph.D. D.C. Jan. Feb. Mar. Apr. Jun. Jul. "
+    "Aug. Sep. Sept. Oct. Nov. Dec. Ala. Ariz. Ark. Calif. Colo. Conn. Del. Fla. Ga. Ia. Id. Ill. Ind. Kan. "
+    "Kans. Ky. La. Mass. Mich. Minn. Miss. Neb. Nebr. Nev. Okla. Ore. Pa. Tenn. Va. Wash. Wis."
 )
 ABBREVIATIONS = np.array(sorted(packed(word) for word in ABBREVIATION_LIST.split()), dtype=np.uint64)
 # Units that are split from the number before them
@@ -253,7 +254,8 @@ def _contraction(piece: Ints, front: int, back: int) -> int:
 
 @compiled
 def _emit(piece: Ints, front: int, back: int, segments: Spans, n: int) -> int:
-    """Append characters [front, back) of a piece as segment number `n`, unless there are none; return the next number."""
+    """Append characters [front, back) of a piece as segment number `n`, unless there are none; return the next
+    number."""
     if back <= front:
         return n
     union = 0

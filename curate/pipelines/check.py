@@ -11,7 +11,8 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from curate.dedup import DEDUPS, IMPLIED
-from curate.extract import ENGINES
+from curate.errors import RecipeError
+from curate.extract import ENGINES, find_engine
 from curate.filters import tables
 from curate.filters.measures import CLEANERS
 from curate.filters.rules import Mistake, Place
@@ -170,9 +171,16 @@ def _sources(table: Mapping[str, Any], mistakes: list[Mistake]) -> list[Source]:
 
 def _check_engine(extract: Any, mistakes: list[Mistake]) -> None:
     engine = extract.get("engine") if isinstance(extract, dict) else None
-    if isinstance(engine, str) and engine not in ENGINES:
-        known = f"{suggestion(engine, ENGINES)}; known: {', '.join(ENGINES)}"
+    if not isinstance(engine, str) or engine in ENGINES:
+        return
+    if ":" not in engine:
+        known = f"{suggestion(engine, ENGINES)}; known: {', '.join(ENGINES)}, or your own module:function"
         mistakes.append(Mistake(("extract", "engine"), f"unknown engine {engine!r}{known}"))
+        return
+    try:
+        find_engine(engine)
+    except RecipeError as error:
+        mistakes.append(Mistake(("extract", "engine"), str(error)))
 
 
 def _check_tokenizer(table: Mapping[str, Any], mistakes: list[Mistake]) -> None:

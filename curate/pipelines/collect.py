@@ -8,6 +8,7 @@ time (after a crash) writes the same bytes.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,9 +21,10 @@ import pyarrow.parquet as pq
 import xxhash
 from pydantic import BaseModel, ConfigDict
 
+from curate.engine.tasks import DOCUMENT as LABEL
 from curate.engine.tasks import Output, Task
 from curate.errors import InputError
-from curate.extract import ExtractSettings, extract
+from curate.extract import ENGINES, ExtractSettings, extract
 from curate.filters.decide import decide
 from curate.filters.edits import apply_edits
 from curate.filters.measures import CLEANERS, MEASURES
@@ -53,7 +55,7 @@ class View(BaseModel):
 class CollectSettings(BaseModel):
     """What shapes the bytes that `collect` writes, but the input itself. ``start`` and ``end`` are the byte range of
     the plan; the range really read runs from the first record boundary after one to the first after the other. ``versions`` are those
-    of the reader, extractor, measures and cleaners. ``text_rules``: the text of a document that fails one of these rules is
+    of the reader, extractor, measures and cleaners; ``engine_source`` identifies a user's engine. ``text_rules``: the text of a document that fails one of these rules is
     not written (``keep_text = "kept"``); with them this stage does depend on bounds."""
 
     model_config = ConfigDict(frozen=True)
@@ -69,6 +71,7 @@ class CollectSettings(BaseModel):
     views: tuple[View, ...]
     roll_bytes: int
     versions: dict[str, int]
+    engine_source: str = ""
     text_rules: tuple[dict[str, Any], ...] = ()
 
 
@@ -231,7 +234,7 @@ def _text_bytes(text: pa.Array) -> int:
 
 def document_label(identity: bytes) -> str:
     """Return the heartbeat label of a document."""
-    return f"document {identity.hex()}"
+    return LABEL + identity.hex()
 
 
 class _Rejects:
@@ -318,12 +321,15 @@ def collect(task: Task) -> None:
     file = InputFile(task.uri(ref), settings.file, settings.size)
     reader = READERS[settings.format]
     whole = settings.start == 0 and settings.end == settings.size
+    assets = _asset_paths(task)
+    task.heartbeat("warm-up")
+    warm_up(settings.views, settings.extract, tuple(sorted(assets.items())))
     task.heartbeat("boundary")
     start = settings.start if settings.start == 0 else reader.boundary(file, settings.start)
     end = settings.size if whole or settings.end == settings.size else reader.boundary(file, settings.end)
     task.facts["range"] = [start, end]
     tally: Counter[str] = Counter()
-    parts = _Parts(task, settings, _asset_paths(task))
+    parts = _Parts(task, settings, assets)
     rejects = _Rejects(task, settings)
     batch = _Batch(settings)
     try:
@@ -343,6 +349,15 @@ def collect(task: Task) -> None:
     rejects.write()
     task.stats.update(tally)
     task.flows["in"] = task.flows["kept"].plus(task.flows["errors"])
+
+
+@functools.cache
+def warm_up(views: tuple[View, ...], settings: ExtractSettings, assets: tuple[tuple[str, str], ...]) -> None:
+    """Load models and compile kernels, once a process, so that no document's own time pays for it."""
+    if settings.engine in ENGINES:
+        extract(b"<html><body><p>One.</p></body></html>", "text/html", None, settings)
+    row = {"id": bytes(16), "text": "One.", "source": "none"}
+    measure_batch(pa.RecordBatch.from_pylist([row], schema=DOCUMENT), views, dict(assets))
 
 
 def _items(task: Task, items: Iterator[Any]) -> Iterator[Any]:

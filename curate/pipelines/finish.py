@@ -51,7 +51,7 @@ def shards(pipeline: Pipeline, tokenizer: Sequence[FileRef], tally: Mapping[str,
     runs, _ = pipeline.gather("shuffle", scattered, SHUFFLE_SORT)
     identity = next(receipt.facts["tokenizer"] for receipt in driver.used if receipt.stage == "tokenize")
     spec = shard_spec(pipeline, identity, sources)
-    drawn = sum(receipt.stats["drawn_tokens"] for receipt in scattered)
+    drawn = sum(receipt.stats.get("drawn_tokens", 0) for receipt in scattered)
     # from tokens, not from file sizes: how inputs were cut must not move a partition's edge
     partitions = exchange.partition_count(drawn * spec.dtype.itemsize, recipe.engine.partition_bytes)
     folder = storage.join(driver.run, SHARDS)

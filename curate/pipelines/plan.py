@@ -9,13 +9,14 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from curate.engine.driver import Driver, Limits, Silent
 from curate.engine.executors import InlineExecutor
 from curate.engine.ledger import Ledger
 from curate.engine.tasks import Receipt, TaskSpec
 from curate.filters.quantiles import ROUNDS
+from curate.pipelines import units
 from curate.pipelines.recipe import CleanerStep, DedupStep, Recipe, resolve_steps
 from curate.pipelines.run import Pipeline, open_run
 
@@ -88,11 +89,13 @@ def plan(recipe: Recipe, output: str) -> Plan:
     Inputs are listed and assets fetched, as every run does before any work. Raises RecipeError as a run would.
     """
     ledger = open_run(recipe, output)
+    listed = units.list_units(recipe)
+    units.check_models(recipe)
     stop = None
     with tempfile.TemporaryDirectory(prefix="curate-plan-") as scratch:
         driver = Looker(scratch, ledger)
         try:
-            Pipeline(recipe, driver).run()
+            Pipeline(recipe, listed, driver).run()
         except PlanStop as found:
             stop = found
     if stop is None or len(stop.found) == len({spec.key for spec in stop.specs}):
@@ -163,18 +166,3 @@ def _after(phase: str, done: Sequence[str], names: Sequence[str]) -> list[str]:
         # merge levels are in no list, and a quantile may be found before its last round
         at = names.index(name, at) + 1 if name in names[at:] else at
     return list(names[at:])
-
-
-def to_json(found: Plan) -> dict[str, Any]:
-    """Return a plan as plain JSON data."""
-    return {
-        "run": found.run,
-        "done": [{"phase": name, "tasks": tasks} for name, tasks in found.done],
-        "next": found.next,
-        "tasks": found.tasks,
-        "missing": [
-            {"key": task.key, "unit": task.unit, "bytes": task.bytes, "note": task.note} for task in found.missing
-        ],
-        "bytes": found.bytes,
-        "later": list(found.later),
-    }

@@ -22,10 +22,9 @@ from curate.engine.executors import make_executor
 from curate.engine.ledger import FOLDERS, LEASE_FILE, Ledger, lease
 from curate.engine.tasks import FileRef, Flow, Receipt, TaskSpec, hash_json
 from curate.errors import InputError, RecipeError
-from curate.filters.language import known_languages
 from curate.filters.quantiles import Search, narrow, with_limits
 from curate.filters.quantiles import merge as merge_histograms
-from curate.filters.rules import Quantile, ResolvedRule, check_language_codes
+from curate.filters.rules import Quantile, ResolvedRule
 from curate.pipelines import finish, units
 from curate.pipelines.recipe import CleanerStep, DedupStep, FilterStep, Recipe, final_view, TrainSettings, resolve_steps
 from curate.pipelines.stages import CHANGE_SORT, DUPLICATE_SORT
@@ -94,8 +93,9 @@ class Summary:
 class Pipeline:
     """The phases of one recipe on one driver. `run_phase` of the driver may be replaced by one that only looks."""
 
-    def __init__(self, recipe: Recipe, driver: Driver) -> None:
+    def __init__(self, recipe: Recipe, listed: Sequence[units.Unit], driver: Driver) -> None:
         self.recipe = recipe
+        self.units = listed
         self.driver = driver
         self.parts: list[Part] = []
         self.kept = Flow()
@@ -152,11 +152,8 @@ class Pipeline:
     def collect(self) -> None:
         """Read, extract, clean and measure every unit."""
         views = units.views_of(self.recipe)
-        listed = units.list_units(self.recipe)
+        listed = self.units
         refs = units.asset_refs(self.recipe, units.needed_assets(views), self.driver.run)
-        rules = [rule for step in resolve_steps(self.recipe) if isinstance(step, FilterStep) for rule in step.rules]
-        if "lid.176" in refs:
-            check_language_codes(rules, known_languages(units.local_asset(self.recipe, "lid.176")))
         receipts = self.driver.run_phase("collect", units.collect_specs(self.recipe, listed, refs))
         units.check_tiles(listed, receipts)
         self.quarantined = [found for receipt in receipts for found in receipt.quarantined]
@@ -381,9 +378,10 @@ def open_run(recipe: Recipe, output: str) -> Ledger:
     if storage.exists(uri):
         name = tomllib.loads(storage.read_bytes(uri).decode())["name"]
         if name != recipe.name:
-            raise RecipeError(f"{output}: holds a run of the recipe {name!r}, not {recipe.name!r}; choose another --output")
-    elif set(storage.list_names(output)) - {LEASE_FILE}:
-        raise RecipeError(f"{output}: is not empty and no run folder; choose another --output")
+            where = storage.shown(output)
+            raise RecipeError(f"{where}: holds a run of the recipe {name!r}, not {recipe.name!r}; choose another --output")
+    elif not storage.is_empty(output, besides=LEASE_FILE):
+        raise RecipeError(f"{storage.shown(output)}: is not empty and no run folder; choose another --output")
     ledger = Ledger(output)
     ledger.load()
     return ledger
@@ -399,13 +397,15 @@ def run(recipe: Recipe, output: str, options: Options | None = None, progress: P
     options = options or Options()
     progress = progress or Silent()
     open_run(recipe, output)
+    listed = units.list_units(recipe)
+    units.check_models(recipe)
     storage.make_folder(output)
-    for folder in FOLDERS:
-        storage.make_folder(storage.join(output, folder))
     with lease(output, takeover=options.takeover):
         storage.sweep_staging(output)
-        ledger = open_run(recipe, output)
         storage.write_bytes(storage.join(output, RECIPE_FILE), recipe.resolved_toml().encode())
+        for folder in FOLDERS:
+            storage.make_folder(storage.join(output, folder))
+        ledger = open_run(recipe, output)
         for name in storage.list_names(storage.join(output, "plan")):
             storage.delete(storage.join(output, "plan", name))
         executor = make_executor(
@@ -413,7 +413,7 @@ def run(recipe: Recipe, output: str, options: Options | None = None, progress: P
         )
         try:
             driver = Driver(output, ledger, executor, _limits(recipe), progress, options.scratch)
-            pipeline = Pipeline(recipe, driver)
+            pipeline = Pipeline(recipe, listed, driver)
             manifest = pipeline.run()
         finally:
             executor.close()

@@ -8,7 +8,6 @@ is, so that tests can ask whether the pipeline saw the same. No chance is involv
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import tomllib
@@ -213,7 +212,7 @@ def _coded(page: Page) -> tuple[list[tuple[str, str]], bytes]:
     taste = hashlib.sha256(page.url.encode()).digest()
     body, headers = page.body, []
     if taste[0] % 7 == 0 and body:
-        body = gzip.compress(body, mtime=0)
+        body = warc.gzipped(body)
         headers.append(("Content-Encoding", "gzip"))
     if taste[1] % 5 == 0:
         return [*headers, ("Transfer-Encoding", "chunked")], warc.chunked(body)

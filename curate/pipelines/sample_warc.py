@@ -8,9 +8,9 @@ archiving: no deduplication against other files, no segmentation, no DNS records
 from __future__ import annotations
 
 import base64
-import gzip
 import hashlib
 import uuid
+import zlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
@@ -40,6 +40,11 @@ def http_message(first_line: str, headers: Fields, body: bytes) -> bytes:
     """Return an HTTP/1.1 message: first line, headers, empty line, body."""
     head = "".join(f"{name}: {value}\r\n" for name, value in headers)
     return f"{first_line}\r\n{head}\r\n".encode("latin-1") + body
+
+
+def gzipped(data: bytes) -> bytes:
+    """Return one gzip member without time or name; gzip.compress writes another header in each version of Python."""
+    return zlib.compress(data, 9, wbits=31)
 
 
 def chunked(body: bytes, size: int = 4096) -> bytes:
@@ -98,4 +103,4 @@ def _record(kind: str, name: str, date: datetime, headers: Fields, block: bytes)
     fields = [("WARC-Type", kind), ("WARC-Record-ID", record_id(kind, name, date)), ("WARC-Date", warc_date(date))]
     fields += [*headers, ("WARC-Block-Digest", digest(block)), ("Content-Length", str(len(block)))]
     head = "WARC/1.1\r\n" + "".join(f"{field}: {value}\r\n" for field, value in fields) + "\r\n"
-    return gzip.compress(head.encode() + block + b"\r\n\r\n", mtime=0)
+    return gzipped(head.encode() + block + b"\r\n\r\n")

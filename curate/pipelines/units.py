@@ -16,15 +16,17 @@ from typing import Any
 from curate import assets, extract, storage
 from curate.engine.tasks import FileRef, Receipt, TaskSpec
 from curate.errors import AssetError, InputError, InvariantError, RecipeError
+from curate.filters.language import known_languages
 from curate.filters.measures import CLEANERS, MEASURES
 from curate.pipelines.collect import EXTRACTED, CollectSettings, View, signals_schema
-from curate.filters.rules import ResolvedRule
+from curate.filters.rules import ResolvedRule, check_language_codes
 from curate.pipelines.recipe import DedupStep, FilterStep, Recipe, Source, required_measures, resolve_steps
 from curate.readers import READERS, detect_format
 from curate.storage import InputFile
 from curate.tokenize import registry
 
 COLLECT_VERSION = 1
+LANGUAGE_MODEL = "lid.176"
 LISTING_THREADS = 16
 
 
@@ -67,11 +69,10 @@ def list_units(recipe: Recipe) -> list[Unit]:
             mistakes.append(f"sources.{source.name}.input: {error}")
             continue
         for file in files:
-            kind = source.format or detect_format(file.name)
-            if kind is None:
-                mistakes.append(f'sources.{source.name}: {file.name}: unknown format; say format = "…" ({", ".join(READERS)})')
-            else:
-                found.append((source, kind, file))
+            try:
+                found.append((source, source.format or detect_format(file.name), file))
+            except InputError as error:
+                mistakes.append(f"sources.{source.name}: {error}")
     if mistakes:
         raise RecipeError(mistakes)
 
@@ -109,6 +110,27 @@ def local_asset(recipe: Recipe, name: str) -> str:
         return assets.path(name)
 
 
+def check_models(recipe: Recipe) -> None:
+    """Fetch and check every asset and tokenizer that a recipe names, before any work.
+
+    Raises AssetError, and RecipeError if a rule lists a language that the language model does not know.
+    """
+    names = needed_assets(views_of(recipe))
+    paths = {name: local_asset(recipe, name) for name in names}
+    rules = [rule for step in resolve_steps(recipe) if isinstance(step, FilterStep) for rule in step.rules]
+    if LANGUAGE_MODEL in paths:
+        check_language_codes(rules, known_languages(paths[LANGUAGE_MODEL]))
+    if recipe.tokenizer is not None and recipe.tokenizer.train is None:
+        registry.load(tokenizer_path(recipe))
+
+
+def tokenizer_path(recipe: Recipe) -> str:
+    """Return the local file or folder of the tokenizer that a recipe names."""
+    settings = recipe.tokenizer
+    assert settings is not None
+    return settings.file or local_asset(recipe, settings.asset or "")
+
+
 def share(path: str, folder: str, run: str) -> FileRef:
     """Return a local file as one that every worker can read: a run folder on an object store gets a copy in `folder`,
     since workers of other machines do not see this one's disk."""
@@ -127,13 +149,8 @@ def asset_refs(recipe: Recipe, names: Sequence[str], run: str) -> dict[str, File
 
 def tokenizer_refs(recipe: Recipe, run: str) -> list[FileRef]:
     """Return the files of the tokenizer that the recipe names: one model file, or a saved folder's files."""
-    settings = recipe.tokenizer
-    assert settings is not None
-    path = settings.file or local_asset(recipe, settings.asset or "")
-    if not os.path.exists(path):
-        raise RecipeError(f"tokenizer.file: {path}: does not exist")
+    path = tokenizer_path(recipe)
     files = sorted(entry.path for entry in os.scandir(path) if entry.is_file()) if os.path.isdir(path) else [path]
-    registry.load(path)  # a file that is no tokenizer is a mistake of the recipe: found before any work
     return [share(file, "tokenizer", run) for file in files]
 
 
@@ -156,7 +173,7 @@ def versions_of(kind: str, engine: str, views: Sequence[View]) -> tuple[dict[str
             used[f"cleaner.{view.cleaner}"] = CLEANERS[view.cleaner]
     versions = {name: entry.version for name, entry in used.items()} | {"extract": extract.VERSION}
     libraries = {library for entry in used.values() for library in entry.libraries}
-    return versions, sorted({*libraries, *extract.LIBRARIES[engine], "pyarrow"})
+    return versions, sorted({*libraries, *extract.LIBRARIES.get(engine, ()), "pyarrow"})
 
 
 def leading_rules(recipe: Recipe) -> list[ResolvedRule]:
@@ -190,6 +207,7 @@ def collect_specs(recipe: Recipe, units: Sequence[Unit], shared: Mapping[str, Fi
             views=views,
             roll_bytes=recipe.engine.roll_bytes,
             versions=versions,
+            engine_source=extract.engine_source(recipe.extract.engine),
             text_rules=text_rules,
         )
         inputs = {"source": (FileRef(unit.file.uri, unit.content_id, unit.file.size),)}

@@ -46,19 +46,20 @@ def parse_response(block: bytes) -> Response:
     if status is None:
         raise InputError("http", "the record does not begin with an HTTP status line")
     start = status.end()
-    head = block[start : start + MAX_HTTP_HEADER_BYTES]
-    if head.startswith((b"\r\n", b"\n")):
-        head_end, body_start = 0, 2 if head.startswith(b"\r\n") else 1
-    elif (blank := _BLANK.search(head)) is not None:
+    limit = start + MAX_HTTP_HEADER_BYTES
+    # positions in the block, because each slice of it would copy a page
+    if block.startswith((b"\r\n", b"\n"), start):
+        head_end, body_start = start, start + (2 if block[start] == 13 else 1)
+    elif (blank := _BLANK.search(block, start, limit)) is not None:
         head_end, body_start = blank.span()
     else:
-        head_end = body_start = len(head)
+        head_end = body_start = min(len(block), limit)
     # a header without its blank line: the page begins at the first line that opens a tag
-    if (tag := _NOT_A_HEADER.search(head, 0, head_end)) is not None:
+    if (tag := _NOT_A_HEADER.search(block, start, head_end)) is not None:
         head_end = body_start = tag.start()
-    elif head_end == MAX_HTTP_HEADER_BYTES:
+    elif head_end == limit:
         raise InputError("http", f"the HTTP header is longer than {MAX_HTTP_HEADER_BYTES} bytes")
-    return Response(int(status[1]), _headers(head[:head_end]), block[start + body_start :])
+    return Response(int(status[1]), _headers(block[start:head_end]), block[body_start:])
 
 
 def _headers(head: bytes) -> dict[str, str]:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from curate.engine.driver import Progress as Listener
 from curate.engine.tasks import Receipt
-from curate.report.terminal import count_text, make_console, printable
+from curate.report.terminal import count_text, counted, make_console, printable
 
 LINE_EVERY_S = 10.0
 BAR_NAME_WIDTH = 24
@@ -49,20 +49,16 @@ class _Counts:
         told = f"{count_text(self.documents_in)} in, {count_text(self.kept)} kept"
         if self.dropped:
             told += f", {count_text(self.dropped)} dropped"
-        return told + (f", {count_text(self.errors)} errors" if self.errors else "")
+        return told + (f", {counted(self.errors, 'error')}" if self.errors else "")
 
     def line(self) -> str:
         """Return one line about the phase."""
         if self.tasks == self.before:
-            return f"{self.name}: {_tasks(self.tasks)}, done before"
-        told = [f"{self.name}: {self.done}/{_tasks(self.tasks)}"]
+            return f"{self.name}: {counted(self.tasks, 'task')}, done before"
+        told = [f"{self.name}: {self.done}/{counted(self.tasks, 'task')}"]
         told += [f"{self.before} done before"] if self.before else []
         told += [documents] if (documents := self.documents()) else []
         return ", ".join([*told, f"{time.monotonic() - self.began:.0f} s"])
-
-
-def _tasks(number: int) -> str:
-    return f"{count_text(number)} task" + ("" if number == 1 else "s")
 
 
 class PlainProgress:
@@ -165,8 +161,9 @@ class LiveProgress:
             return
         self._current.add(receipt)
         # the whole sentence is too wide beside a bar
-        told = f"{count_text(self._current.kept)} kept" if self._current.documents_in else ""
-        told += f", {count_text(self._current.errors)} errors" if self._current.errors else ""
+        kept, seen = count_text(self._current.kept), count_text(self._current.documents_in)
+        told = f"{kept} of {seen} kept" if self._current.documents_in else ""
+        told += f", {counted(self._current.errors, 'error')}" if self._current.errors else ""
         self._bar.update(self._task, completed=self._current.done, documents=told)
         if self._current.done == self._current.tasks:
             self._end()

@@ -16,6 +16,7 @@ from curate.engine.ledger import Ledger
 from curate.engine.tasks import FileRef, Receipt
 from curate.errors import RecipeError
 from curate.filters.rules import ResolvedRule
+from curate.report.terminal import place_text
 
 RECIPE_FILE: Final = "recipe.toml"
 LAST_WITH_SHARDS: Final = "pack"
@@ -112,9 +113,11 @@ def read_run(uri: str) -> RunFolder:
     try:
         recipe = tomllib.loads(storage.read_bytes(storage.join(uri, RECIPE_FILE)).decode())
     except FileNotFoundError:
-        raise RecipeError(f"{uri}: is no run folder (it has no {RECIPE_FILE}); name the --output of a run") from None
+        raise RecipeError(
+            f"{place_text(uri)}: is no run folder (it has no {RECIPE_FILE}); name the --output of a run"
+        ) from None
     except ValueError as error:
-        raise RecipeError(f"{uri}/{RECIPE_FILE}: is damaged ({error}); run the recipe again") from None
+        raise RecipeError(f"{place_text(uri)}/{RECIPE_FILE}: is damaged ({error}); run the recipe again") from None
     ledger = Ledger(uri)
     ledger.load()
     folder = storage.join(uri, "plan")
@@ -128,6 +131,8 @@ def _read_phase(uri: str, ledger: Ledger) -> Phase:
     try:
         plan = json.loads(storage.read_bytes(uri))
     except FileNotFoundError:
-        raise RecipeError(f"{uri}: has just gone; a run is starting in this folder, ask again in a moment") from None
+        raise RecipeError(
+            f"{place_text(uri)}: has just gone; a run is starting in this folder, ask again in a moment"
+        ) from None
     receipts = [ledger.receipts.get(task["key"]) for task in plan["tasks"]]
     return Phase(plan["phase"], plan["tasks"], receipts)

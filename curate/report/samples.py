@@ -8,7 +8,6 @@ the run is looked at after the other: memory is the verdicts and a few signals o
 from __future__ import annotations
 
 import heapq
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -22,14 +21,16 @@ from numpy.typing import NDArray
 from curate import storage
 from curate.engine.tasks import FileRef
 from curate.errors import RecipeError
-from curate.filters.decide import Columns, applies, group_rows
-from curate.filters.rules import GroupLimits, Limit, ResolvedRule
+from curate.filters.decide import Columns, applies
+from curate.filters.rules import ResolvedRule
 from curate.filters.tables import suggestion
+from curate.report.nearness import NO_DISTANCE, bound_text, distances_to
 from curate.report.run_folder import PartFiles, RunFolder, read_run
+from curate.report.terminal import place_text
 
 TEXT_CHARACTERS: Final = 2400
 """How much of the beginning of a document a sample holds; what is shown of it is shorter."""
-NO_DISTANCE: Final = math.inf
+GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Sample(NamedTuple):
@@ -81,7 +82,7 @@ def read_samples(run: str, reason: str | None = None, *, number: int = 10, kept:
     names = _matching(folder, rules, reason)
     parts = folder.parts()
     if parts and all(part.verdicts is None for part in parts):
-        raise RecipeError(f"{run}: nothing is decided yet ({folder.unfinished}); finish the run first")
+        raise _undecided(folder)
     found: list[_Found] = []
     for index, part in enumerate(parts):
         if part.verdicts is None:
@@ -92,13 +93,18 @@ def read_samples(run: str, reason: str | None = None, *, number: int = 10, kept:
     return _samples(folder, parts, found)
 
 
+def _undecided(folder: RunFolder) -> RecipeError:
+    where = place_text(folder.uri)
+    return RecipeError(f"{where}: nothing is decided yet ({folder.unfinished}); finish the run first")
+
+
 def _matching(folder: RunFolder, rules: Mapping[str, ResolvedRule], reason: str | None) -> list[str]:
     """Return the reasons that a name stands for: itself, or every rule of the filter."""
     known = list(rules)
     known += [phase.tasks[0]["settings"]["reason"] for phase in folder.of_stage("duplicates.apply")]
     names = [name for name in known if reason is None or name == reason or name.startswith(f"{reason}.")]
     if not known:
-        raise RecipeError(f"{folder.uri}: nothing is decided yet ({folder.unfinished}); finish the run first")
+        raise _undecided(folder)
     if not names:
         why = "is counted but not stored" if str(reason).startswith("skipped") else "is no reason of this run"
         told = f"{why}{suggestion(reason, known)}; reasons: {', '.join(known)}"
@@ -115,7 +121,9 @@ def _open(folder: RunFolder, ref: FileRef) -> pa.NativeFile:
     try:
         return storage.open_input(storage.join(folder.uri, ref.path))
     except FileNotFoundError:
-        raise RecipeError(f"{folder.uri}/{ref.path}: is gone; run the recipe again, it makes what is missing") from None
+        raise RecipeError(
+            f"{place_text(folder.uri)}/{ref.path}: is gone; run the recipe again, it makes what is missing"
+        ) from None
 
 
 def _signals(folder: RunFolder, part: PartFiles, rules: Sequence[ResolvedRule]) -> Columns:
@@ -183,72 +191,14 @@ def _nearest(
     """Yield the `number` of `rows` nearest to the bounds of `rule`."""
     if not len(rows):
         return
-    distances, sides = _distances(columns, rule, rows, failing=failing)
-    keys = columns.ties()[rows]
-    keys = np.array([xxhash.xxh3_64_intdigest(int(key).to_bytes(8, "big")) for key in keys.tolist()], dtype=np.uint64)
+    distances, sides = distances_to(columns, rule, rows, failing=failing)
+    # ids are hashes already; the multiplication only keeps "lowest id first", by which dedup chooses, out of the order
+    keys = columns.ties()[rows] * GOLDEN
     for at in np.lexsort((keys, distances))[:number].tolist():
         row = int(rows[at])
         value = None if rule is None else columns.array(rule.signal)[row].as_py()
-        bound = None if rule is None else _bound_text(columns, rule, row, ("low", "high")[sides[at]], distances[at])
+        bound = None if rule is None else bound_text(columns, rule, row, ("low", "high")[sides[at]], distances[at])
         yield _Found(float(distances[at]), int(keys[at]), part, row, name, bound, value)
-
-
-def _distances(
-    columns: Columns, rule: ResolvedRule | None, rows: NDArray[np.int64], *, failing: bool
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return the relative distance of each row to the bound that it breaks (`failing`), else to the nearer one, and
-    which side that is: 0 low, 1 high."""
-    best = np.full(len(rows), NO_DISTANCE)
-    sides = np.zeros(len(rows), dtype=np.int64)
-    if rule is None:
-        return best, sides
-    for side, bound in enumerate((rule.low, rule.high)):
-        if not isinstance(bound, Limit | GroupLimits):
-            continue
-        limits = _limit_values(columns, bound)[rows]
-        values = columns.values(rule.signal)[rows].astype(np.float64)
-        beyond = values <= limits if side == 0 else values >= limits
-        scale = np.where(limits == 0, 1.0, np.abs(limits))
-        with np.errstate(over="ignore", invalid="ignore"):
-            distance = np.abs(values - limits) / scale
-        nulls = columns.nulls(rule.signal)
-        unknown = np.isnan(distance) | (nulls[rows] if nulls is not None else False) | (failing & ~beyond)
-        distance = np.where(unknown, NO_DISTANCE, distance)
-        sides[distance < best] = side
-        best = np.minimum(best, distance)
-    return best, sides
-
-
-def _limit_values(columns: Columns, bound: Limit | GroupLimits) -> NDArray[np.float64]:
-    """Return the bound of each row as float64 [rows]; NaN where it has none."""
-    if isinstance(bound, Limit):
-        return np.full(columns.rows, float(bound.value))
-    limits = np.full(columns.rows, np.nan)
-    if bound.per is None:
-        limits[:] = float(bound.limits[""].value) if "" in bound.limits else np.nan
-        return limits
-    for group, rows in group_rows(columns.array(bound.per)).items():
-        if group in bound.limits:
-            limits[rows] = float(bound.limits[group].value)
-    return limits
-
-
-def _bound_text(columns: Columns, rule: ResolvedRule, row: int, side: str, distance: float) -> str | None:
-    """Return the bound that a row was measured against, as a recipe would say it."""
-    if distance == NO_DISTANCE:
-        listed = [("any_of", rule.any_of), ("none_of", rule.none_of)]
-        told = [f"{key} {', '.join(map(str, items))}" for key, items in listed if items is not None]
-        return "; ".join(told) or None
-    bound = rule.low if side == "low" else rule.high
-    inclusive = rule.low_inclusive if side == "low" else rule.high_inclusive
-    word = {"low": ("above", "min"), "high": ("below", "max")}[side][inclusive]
-    if isinstance(bound, Limit):
-        return f"{word} {bound.value}"
-    assert isinstance(bound, GroupLimits)
-    group = "" if bound.per is None else columns.array(bound.per)[row].as_py()
-    found = bound.limits[str(group).lower() if isinstance(group, bool) else str(group)]
-    per = f" of {group}" if bound.per else ""
-    return f"{word} {found.value} (quantile {bound.quantile}{per})"
 
 
 def _samples(folder: RunFolder, parts: Sequence[PartFiles], found: Sequence[_Found]) -> list[Sample]:

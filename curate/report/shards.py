@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from curate import storage
 from curate.errors import RecipeError
+from curate.report.terminal import place_text
 from curate.shards.manifest import MANIFEST_FILE
 from curate.shards.reader import ShardSet
 from curate.tokenize import registry
@@ -64,11 +65,11 @@ def _tokenizer_of(shards: ShardSet, folder: str, given: str | None) -> Tokenizer
     if given is None and not storage.exists(storage.join(where, registry.CARD_FILE)):
         names = [name for name in storage.list_names(where) if not name.startswith(".")]
         if len(names) != 1:
-            raise RecipeError(f"{where}: holds no tokenizer; say --tokenizer PATH")
+            raise RecipeError(f"{place_text(where)}: holds no tokenizer; say --tokenizer PATH")
         where = storage.join(where, names[0])
     loaded = registry.load(where)
     wanted = str(shards.manifest["tokenizer"]["sha256"])
     if loaded.sha256 != wanted:
         found = f"sha256 {loaded.sha256[:12]}…, not {wanted[:12]}…"
-        raise RecipeError(f"{where}: is not the tokenizer of these shards ({found})")
+        raise RecipeError(f"{place_text(where)}: is not the tokenizer of these shards ({found})")
     return loaded

@@ -5,20 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.text import Text
 
-from curate.assets import Status
-from curate.pipelines.plan import Plan
-from curate.pipelines.run import Summary
+from curate import storage
 from curate.report import tables
-from curate.report.samples import Sample
-from curate.report.shards import DecodedRow
-from curate.report.stats import Stats
-from curate.report.terminal import bytes_text, count_text, excerpt, printable, share_text
-from curate.shards.verify import Problem
+from curate.report.terminal import bytes_text, count_text, counted, excerpt, place_text, printable, share_text
+
+if TYPE_CHECKING:
+    # printing a run's counts must not load what reads crawls
+    from curate.assets import Status
+    from curate.pipelines.plan import Plan
+    from curate.pipelines.run import Summary
+    from curate.report.samples import Sample
+    from curate.report.shards import DecodedRow
+    from curate.report.stats import Stats
+    from curate.shards.verify import Problem
 
 DECODED_CHARACTERS: Final = 600
 MAX_PROBLEMS: Final = 50
@@ -37,11 +42,24 @@ def show_json(console: Console, data: Any) -> None:
 def summary_json(summary: Summary, stats: Stats) -> dict[str, Any]:
     """Return what a finished run did as plain JSON data."""
     return {
-        "run": summary.run,
+        "run": place_text(summary.run),
         "fingerprint": summary.fingerprint,
         "executed": dict(summary.executed),
         "quarantined": [dict(found) for found in summary.quarantined],
         "stats": stats.to_json(),
+    }
+
+
+def plan_json(found: Plan) -> dict[str, Any]:
+    """Return a plan as plain JSON data."""
+    return {
+        "run": place_text(found.run),
+        "done": [{"phase": name, "tasks": tasks} for name, tasks in found.done],
+        "next": found.next,
+        "tasks": found.tasks,
+        "missing": [asdict(task) for task in found.missing],
+        "bytes": found.bytes,
+        "later": list(found.later),
     }
 
 
@@ -52,13 +70,13 @@ def show_summary(console: Console, summary: Summary, stats: Stats) -> None:
     told = f"{count_text(kept.documents)} of {count_text(documents.documents)} documents ({share})"
     done = sum(summary.executed.values())
     facts = [
-        ("run", summary.run),
+        ("run", place_text(summary.run)),
         ("counts", tables.sum_line(stats)),
         ("kept", f"{told}, {bytes_text(kept.bytes)} of text"),
     ]
     if summary.fingerprint:
         facts.append(("tokens", f"{count_text(kept.tokens)} in the kept documents"))
-        facts += [("shards", f"{summary.run.rstrip('/')}/shards"), ("fingerprint", summary.fingerprint)]
+        facts += [("shards", place_text(storage.join(summary.run, "shards"))), ("fingerprint", summary.fingerprint)]
     facts.append(("tasks", f"{count_text(done)} run this time" if done else "none run: everything was done before"))
     console.print(tables.facts_table(facts))
 
@@ -102,9 +120,9 @@ def show_plan(console: Console, found: Plan) -> None:
     """Print the tasks of the next phase, and what comes after it."""
     if found.done:
         done = sum(tasks for _, tasks in found.done)
-        console.print(f"done: {len(found.done)} phases, {count_text(done)} tasks")
+        console.print(f"done: {counted(len(found.done), 'phase')}, {counted(done, 'task')}")
     if found.next is None:
-        show_line(console, f"{found.run}: nothing is left to run")
+        show_line(console, f"{place_text(found.run)}: nothing is left to run")
         return
     console.print(
         f"next: {printable(found.next)}, {count_text(len(found.missing))} of {count_text(found.tasks)} tasks, "
@@ -133,7 +151,7 @@ def show_manifest(console: Console, folder: str, manifest: Mapping[str, Any]) ->
     totals, tokenizer = manifest["totals"], manifest["tokenizer"]
     packed = manifest["layout"] == "packed"
     facts = [
-        ("folder", folder),
+        ("folder", place_text(folder)),
         ("fingerprint", manifest["fingerprint"]),
         ("layout", ", ".join(filter(None, (manifest["layout"], manifest["packing"], manifest["dtype"])))),
         ("tokenizer", f"{tokenizer['name']} ({tokenizer['kind']}, {count_text(tokenizer['vocab_size'])} ids)"),
@@ -153,7 +171,7 @@ def show_rows(console: Console, rows: Sequence[DecodedRow]) -> None:
     """Print decoded rows, segment by segment."""
     for row in rows:
         console.print()
-        head = f"row {row.row}: {len(row.segments)} segments, {count_text(row.padding)} tokens of padding"
+        head = f"row {row.row}: {counted(len(row.segments), 'segment')}, {counted(row.padding, 'token')} of padding"
         console.print(Text(head, style="bold"))
         for segment in row.segments:
             source = (
@@ -165,10 +183,9 @@ def show_rows(console: Console, rows: Sequence[DecodedRow]) -> None:
 
 def show_problems(console: Console, problems: Sequence[Problem]) -> None:
     """Print what is wrong with shards."""
-    table = tables.make_table(("file", "left"), ("problem", "left"), ("", "left"))
     for problem in problems[:MAX_PROBLEMS]:
-        table.add_row(*(tables.name_text(text) for text in problem))
-    console.print(table)
+        show_line(console, f"{problem.path}: {problem.kind}", "bold")
+        console.print(Padding(Text(printable(problem.detail)), (0, 0, 0, tables.INDENT)))
     if len(problems) > MAX_PROBLEMS:
         console.print(f"and {count_text(len(problems) - MAX_PROBLEMS)} more; --json lists all")
 
@@ -184,7 +201,10 @@ def show_assets(console: Console, found: Sequence[Status]) -> None:
 
 def show_tokenizer(console: Console, folder: str, card: Mapping[str, Any], tally: Mapping[str, int]) -> None:
     """Print what was trained, on what, and what could not be read."""
-    facts = [("folder", folder), *((name, str(card[name])) for name in ("name", "kind", "vocab_size", "sha256"))]
+    facts = [
+        ("folder", place_text(folder)),
+        *((name, str(card[name])) for name in ("name", "kind", "vocab_size", "sha256")),
+    ]
     trained_on = card["trained_on"]
     facts.append(("trained on", f"{count_text(trained_on['documents'])} texts, {bytes_text(trained_on['bytes'])}"))
     facts += [(name, count_text(count)) for name, count in sorted(tally.items()) if name.startswith("error.")]

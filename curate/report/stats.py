@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from curate.engine.tasks import Receipt
 from curate.errors import InvariantError
 from curate.report.run_folder import Phase, RunFolder, read_run
+from curate.report.terminal import place_text
 
 KEPT: Final = "kept"
 
@@ -119,7 +120,7 @@ def read_stats(run: str) -> Stats:
     records: Counter[str] = sum(by_source.values(), Counter())
     tally = next((phase for phase in reversed(folder.of_stage("tally")) if phase.complete), None)
     facts: dict[str, Any] = {
-        "run": run,
+        "run": place_text(run),
         "name": str(folder.recipe.get("name", "")),
         "unfinished": folder.unfinished,
         "records": records["records"],

@@ -6,16 +6,18 @@ Tables fit into 80 columns; a name that does not is folded, never cut.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from curate.assets import Status
-from curate.report.samples import Sample
 from curate.report.stats import Amount, Group, Stats, Step
-from curate.report.terminal import bytes_text, count_text, excerpt, printable, share_text
+from curate.report.terminal import bytes_text, count_text, counted, excerpt, printable, share_text
+
+if TYPE_CHECKING:
+    from curate.assets import Status
+    from curate.report.samples import Sample
 
 TOP_GROUPS: Final = 20
 MAX_LISTED_TASKS: Final = 20
@@ -89,9 +91,9 @@ def _reason_rows(step: Step) -> list[tuple[str, Amount]]:
 
 def sum_line(stats: Stats) -> str:
     """Return the sum that must hold, written out."""
-    parts = [(stats.kept.documents, "kept"), (stats.dropped.documents, "dropped")]
-    parts += [(sum(stats.errors.values()), "errors"), (sum(stats.skipped.values()), "skipped")]
-    return f"{count_text(stats.records)} in = " + " + ".join(f"{count_text(number)} {name}" for number, name in parts)
+    kept, dropped = count_text(stats.kept.documents), count_text(stats.dropped.documents)
+    errors, skipped = counted(sum(stats.errors.values()), "error"), count_text(sum(stats.skipped.values()))
+    return f"{count_text(stats.records)} in = {kept} kept + {dropped} dropped + {errors} + {skipped} skipped"
 
 
 def groups_table(heading: str, groups: Sequence[Group], limit: int | None = TOP_GROUPS) -> Table:

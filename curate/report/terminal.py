@@ -61,6 +61,20 @@ def count_text(number: int | None) -> str:
     return "–" if number is None else f"{number:,}"
 
 
+def counted(number: int, noun: str) -> str:
+    """Return ``1 task`` or ``1,234 tasks``."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def place_text(uri: str) -> str:
+    """Return a path or URI to show: without the query and the user of a URI, which may hold keys."""
+    scheme, mark, rest = uri.partition("://")
+    if not mark:
+        return uri
+    bucket, slash, path = rest.partition("?")[0].partition("/")
+    return f"{scheme}://{bucket.rpartition('@')[2]}{slash}{path}"
+
+
 def bytes_text(number: int | None) -> str:
     """Return a number of bytes with three digits and a decimal unit; a dash for None (not known)."""
     if number is None:

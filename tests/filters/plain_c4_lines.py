@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ class Outcome(NamedTuple):
     citations: int
 
 
+@functools.cache
 def is_space(character: str) -> bool:
     return bool(unicode.flags_of(character) & unicode.SPACE)
 

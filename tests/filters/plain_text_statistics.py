@@ -6,6 +6,7 @@ invalid UTF-8 is decoded with ``surrogateescape``: each bad byte is one characte
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -21,9 +22,12 @@ WORD = unicode.LETTER | unicode.NUMBER | unicode.COMBINING
 MARK = unicode.PUNCTUATION | unicode.SYMBOL
 
 
+flags_of = functools.cache(unicode.flags_of)
+
+
 def has(character: str, flags: int) -> bool:
     """Whether a character (or none, the empty string) has any of the flags."""
-    return bool(character) and bool(unicode.flags_of(character) & flags)
+    return bool(character and flags_of(character) & flags)
 
 
 def is_space(character: str) -> bool:
@@ -60,7 +64,7 @@ def whitespace_words(text: str) -> list[str]:
 
 def split_piece(piece: str) -> list[str]:
     """Split marks off both edges, one by one, then split what is left."""
-    if len(piece) == 1:
+    if len(piece) == 1 or (piece.isascii() and piece.isalpha()):
         return [piece]
     opening: list[str] = []
     closing: list[str] = []
@@ -198,9 +202,7 @@ def is_address(core: str) -> bool:
     rest = core[at + 3 :] if at >= 2 and core[at : at + 3] == "://" else core
     first, last = rest.find("@"), rest.rfind("@")
     return (
-        is_host(rest)
-        or (first > 0 and is_host(rest[first + 1 :]))
-        or (last > first >= 0 and is_host(rest[last + 1 :]))
+        is_host(rest) or (first > 0 and is_host(rest[first + 1 :])) or (last > first >= 0 and is_host(rest[last + 1 :]))
     )
 
 
@@ -298,9 +300,9 @@ def measure(text: str, split: Callable[[str], Sequence[str]] = segments) -> dict
     real = [part for part in parts if is_word(part)]
     spaced = whitespace_words(text)
     newlines = text.count("\n")
-    split = text.split("\n")
-    all_lines = len(split) - (split[-1] == "")
-    nonempty = [line for line in split if line]
+    raw_lines = text.split("\n")
+    all_lines = len(raw_lines) - (raw_lines[-1] == "")
+    nonempty = [line for line in raw_lines if line]
     lines = [line for line in nonempty if strip(line)]
     paragraphs = [part for part in re.split(r"\n{2,}", strip(text)) if part]
     bullets = sum(strip(line).startswith(("-", "•")) for line in lines)

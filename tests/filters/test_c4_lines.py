@@ -18,7 +18,8 @@ from curate.filters.measures import CLEANERS
 def _load_plain():
     path = Path(__file__).with_name("plain_c4_lines.py")
     spec = importlib.util.spec_from_file_location("plain_c4_lines", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -27,11 +28,14 @@ def _load_plain():
 plain = _load_plain()
 
 FRAGMENTS = [
-    *"a.!?\"' \t\n\n[]{1\r\x0b\x1c\x85\u2028\u3000é中\u200b", "one two three. ", "One two three four five!", "...", "..", "[1]", "[]",
-    "[edit]", "[citation needed]", "[citation", "needed]", "javascript", "JavaScript", "Privacy Policy", "uses  cookies", "use of cookies",
-    "x" * 999, "é" * 1001, " \n ", "word ", "Terms of use", "cookie policy", "privacy[2] policy",
-]  # fmt: skip
-hostile = st.lists(st.sampled_from(FRAGMENTS), max_size=25).map(lambda parts: "".join(parts).encode()) | st.binary(max_size=60)
+    *"a.!?\"' \t\n\n[]{1\r\x0b\x1c\x85\u2028\u3000é中\u200b",
+    *("one two three. ", "One two three four five!", "...", "..", "x" * 999, "é" * 1001, " \n ", "word "),
+    *("[1]", "[]", "[edit]", "[citation needed]", "[citation", "needed]", "privacy[2] policy"),
+    *("javascript", "JavaScript", "Privacy Policy", "uses  cookies", "use of cookies", "Terms of use", "cookie policy"),
+]
+hostile = st.lists(st.sampled_from(FRAGMENTS), max_size=25).map(lambda parts: "".join(parts).encode()) | st.binary(
+    max_size=60
+)
 
 
 def as_array(documents: list[bytes]) -> pa.Array:
@@ -90,7 +94,7 @@ def test_a_line_stays_or_goes_by_variant(line: str, paper: bool, tfds: bool, fin
 
 
 def test_citations_are_cut_and_lines_joined() -> None:
-    text = as_array(["  Paris is a city.[1][citation needed]  \n\nMenu\n\nIt is[23] large. \n".encode()])
+    text = as_array([b"  Paris is a city.[1][citation needed]  \n\nMenu\n\nIt is[23] large. \n"])
     cleaned = c4_lines.clean_lines(text)
     assert apply_edits(text, cleaned.edits).to_pylist() == ["Paris is a city.\nIt is large."]
     assert cleaned.signals["c4_lines.citations"].to_pylist() == [3]

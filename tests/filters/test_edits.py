@@ -29,7 +29,9 @@ def edited(draw: st.DrawFn) -> tuple[bytes, list[dict[str, object]]]:
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(edited(), max_size=5), st.integers(0, 3))
-def test_edits_replace_their_spans_in_any_batch_and_slice(rows: list[tuple[bytes, list[dict[str, object]]]], skip: int) -> None:
+def test_edits_replace_their_spans_in_any_batch_and_slice(
+    rows: list[tuple[bytes, list[dict[str, object]]]], skip: int
+) -> None:
     text = pa.array([row[0] for row in rows], type=pa.large_binary()).view(pa.large_string()).slice(skip)
     edits = pa.array([row[1] for row in rows], type=EDITS).slice(skip)
     result = apply_edits(text, edits)
@@ -40,7 +42,8 @@ def test_null_edits_change_nothing_and_a_null_text_stays_null() -> None:
     text = pa.array(["same", None, "cut"], type=pa.large_string())
     edits = pa.array([None, None, [{"start": 0, "end": 2, "text": "pu"}]], type=EDITS)
     result = apply_edits(text, edits)
-    assert result.to_pylist() == ["same", None, "put"] and result.type == pa.large_string()
+    assert result.to_pylist() == ["same", None, "put"]
+    assert result.type == pa.large_string()
     result.validate(full=True)
 
 

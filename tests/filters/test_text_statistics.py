@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import math
 import time
 import unicodedata
@@ -23,7 +24,8 @@ from curate.filters.text_statistics_words import MAX_PIECE
 def _load_plain():
     path = Path(__file__).with_name("plain_text_statistics.py")
     spec = importlib.util.spec_from_file_location("plain_text_statistics", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -32,13 +34,18 @@ def _load_plain():
 plain = _load_plain()
 
 # What the rules of segmentation, lines and repetition turn on, so that random texts hit them often.
+MARKS_AND_CLASSES = (
+    "aZé9٣ \t\n\n.,:;!?'’\"“”()[]{}#*-–—/\\@^|~+=%$§_•●…©😀。！中かคກខမ"
+    "\u0301\u0e31\u200b\x00\x0b\r\x1c\x85\u2028\xa0\ufffd\U00010428"
+)
 FRAGMENTS = [
-    *"aZé9٣ \t\n\n.,:;!?'’\"“”()[]{}#*-–—/\\@^|~+=%$§_•●…©😀。！中かคກខမ\u0301\u0e31\u200b\x00\x0b\r\x1c\x85\u2028\xa0\ufffd\U00010428",
-    "...", ". . .", "the ", "of", "That ", "don't", "it’s", "they'll", "I'm", "Mr.", "U.S.", "e.g.", "10km", "5MB.", "3.14",
-    "www.example.com/a?b", "https://user@host.org:80/", "me@mail.net", "127.0.0.1", "well-known", "a--b", "x---y", "either/or",
-    "end.Start", "1-2", "2+3", "no,yes", "- item\n", "• item\n", "wait...\n", "\n\n", "a b c d e ", "a b a b a b ", "Lorem IPSUM ",
-    "LOREM ipsu", "naïve ", "слово ", "ελληνικά. ", "日本語の文。", "ภาษาไทย", "[1]", "[edit]",
-]  # fmt: skip
+    *MARKS_AND_CLASSES,
+    *("...", ". . .", "the ", "of", "That ", "don't", "it’s", "they'll", "I'm", "Mr.", "U.S.", "e.g.", "10km", "5MB."),
+    *("www.example.com/a?b", "https://user@host.org:80/", "me@mail.net", "127.0.0.1", "3.14", "1-2", "2+3", "no,yes"),
+    *("well-known", "a--b", "x---y", "either/or", "end.Start", "- item\n", "• item\n", "wait...\n", "\n\n"),
+    *("a b c d e ", "a b a b a b ", "Lorem IPSUM ", "LOREM ipsu", "naïve ", "слово ", "ελληνικά. ", "日本語の文。"),
+    *("ภาษาไทย", "[1]", "[edit]"),
+]
 texts = st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=3), max_size=40).map("".join)
 hostile = texts.map(lambda text: text.encode("utf-8", "surrogatepass")) | st.binary(max_size=80)
 several = st.lists(hostile, min_size=1, max_size=6)
@@ -78,7 +85,8 @@ def test_neighbours_and_splits_of_a_batch_change_nothing(documents: list[bytes],
 def test_every_signal_is_finite_and_every_fraction_is_between_0_and_1(documents: list[bytes]) -> None:
     for row in rows_of(measure_text(as_array(documents))):
         for name, value in row.items():
-            assert math.isfinite(value) and value >= 0, name
+            assert math.isfinite(value), name
+            assert value >= 0, name
             if name.endswith("_fraction") and not name.startswith("ngrams.top"):  # overlaps count twice in a top n-gram
                 assert value <= 1, name
 
@@ -95,6 +103,14 @@ def test_a_slice_of_an_array_is_measured_like_its_own_texts() -> None:
     whole = as_array(documents)
     assert rows_of(measure_text(whole.slice(1, 2))) == rows_of(measure_text(as_array(documents[1:3])))
     assert rows_of(measure_text(whole.slice(4))) == []
+
+
+def test_five_hundred_languages_are_measured_as_the_plain_definitions_say(shared_data: Path) -> None:
+    with (shared_data / "dev-data" / "udhr.jsonl").open(encoding="utf-8") as lines:
+        documents = [json.loads(line)["text"][:500].encode() for line in lines]
+    assert len(documents) > 500
+    rows = rows_of(measure_text(as_array(documents)))
+    assert rows == [expected(document) for document in documents]
 
 
 def test_names_and_types_are_as_declared() -> None:
@@ -145,9 +161,24 @@ def test_words_longer_than_a_piece_and_texts_beyond_the_search_limit_are_counted
     assert limited[Count.TOP_2] == 2 * len("one two")
 
 
-@pytest.mark.parametrize(
-    "unit", [b"word ", b"x", b".", b"\n", b"a\n", b"{#", "中".encode(), b"\xff", b"a b c d e f g\n", b"ab-", b"(", b"a@", b"a."]
-)  # fmt: skip
+UNITS = [
+    b"word ",
+    b"x",
+    b".",
+    b"\n",
+    b"a\n",
+    b"{#",
+    b"\xe4\xb8\xad",
+    b"\xff",
+    b"a b c d e f g\n",
+    b"ab-",
+    b"(",
+    b"a@",
+    b"a.",
+]
+
+
+@pytest.mark.parametrize("unit", UNITS)
 def test_time_is_linear_on_repetitive_text(unit: bytes) -> None:
     measure_text(as_array([unit * 100]))
     began = time.process_time()
@@ -173,6 +204,6 @@ def test_assigned_characters_keep_letter_digit_and_space_classes_in_any_python()
     changed = [
         point
         for point in range(0x110000)
-        if unicode_table.flags_of(chr(point)) and unicode_table.flags_of(chr(point)) & 7 != unicode_table.classify(chr(point)) & 7
-    ]  # fmt: skip
+        if (flags := unicode_table.flags_of(chr(point))) and (flags ^ unicode_table.classify(chr(point))) & 7
+    ]
     assert len(changed) <= 20  # a few categories were corrected between Unicode versions

@@ -24,7 +24,7 @@ input = ["crawl/*.warc.gz"]
 
 [engine]
 unit_bytes = 100_000
-partition_bytes = 60_000
+partition_bytes = 20_000
 roll_bytes = 200_000
 timeout_s = 60
 
@@ -33,7 +33,7 @@ vocab_size = 1000
 
 [shards]
 context_length = 128
-shard_bytes = 40_000
+shard_bytes = 15_000
 """
 
 

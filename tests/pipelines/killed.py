@@ -48,7 +48,7 @@ def main(recipe_path: str, output: str, *options: str) -> None:
                 place = os.path.relpath(uri, output)
                 if place.startswith("plan/"):
                     fail.phase = place
-                fail.at = place if every_file else f"{fail.phase} {os.path.dirname(place) or place}"
+                fail.at = place if every_file else f"{fail.phase or os.sep} {os.path.dirname(place) or place}"
                 commit(path, uri)
 
             storage.commit = named

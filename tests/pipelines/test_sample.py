@@ -16,9 +16,9 @@ from curate.pipelines.sample import FILES, TRUTH, load_sites, parse_articles, wr
 from curate.pipelines.sample_odd import near_copy
 from curate.pipelines.sample_page import slug
 
-# The digest of every capture's URL, date and decoded body, in order. It changes only when a text or a page of the sample
-# changes on purpose; then put the new value here.
-CAPTURES_SHA256 = "GOLDEN"
+# The digest of every capture's URL, date and decoded body, in order. It changes only when a text or a page of the
+# sample changes on purpose; then put the new value here.
+CAPTURES_SHA256 = "3930dfd0c35042716c2a3c7cc7ce3eef465e7b75592acf8a7e291ac1a684ad2f"
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,7 @@ ENCODERS = {
     b"x-gzip": gzip.compress,
     b"deflate": zlib.compress,
     b"Deflate": raw_deflate,
-    b"br": brotli.compress,
+    b"br": lambda data: brotli.compress(data, quality=3),
     b"zstd": zstandard.compress,
 }
 
@@ -54,7 +54,7 @@ def test_content_encodings_are_undone_and_ignored_where_they_are_absent(name: by
 
 @pytest.mark.parametrize("name", list(ENCODERS))
 def test_a_bomb_is_stopped_while_it_is_inflated(name: bytes) -> None:
-    bomb = ENCODERS[name](b"\0" * 100_000_000)
+    bomb = ENCODERS[name](b"\0" * 30_000_000)
     decode(ENCODERS[name](PAGE), b"Content-Encoding: " + name + b"\r\n")
     tracemalloc.start()
     with pytest.raises(InputError) as caught:

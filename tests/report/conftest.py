@@ -67,7 +67,15 @@ class Builder:
     def phase(self, name: str, stage: str, receipts: Sequence[dict[str, Any]], done: int | None = None) -> None:
         """Write a plan file of one task per receipt, and the receipts of the first `done` tasks."""
         specs = [
-            TaskSpec(stage, 1, "map", "none:none", told["unit"], told["settings"], {"in": (FileRef("", f"{self.phases} {n}"),)})
+            TaskSpec(
+                stage,
+                1,
+                "map",
+                "none:none",
+                told["unit"],
+                told["settings"],
+                {"in": (FileRef("", f"{self.phases} {n}"),)},
+            )
             for n, told in enumerate(receipts)
         ]
         write_plan(str(self.folder), self.phases, name, specs)

@@ -97,7 +97,7 @@ def test_a_terminal_shows_a_bar_and_keeps_finished_phases() -> None:
     progress.note("something \x1b[31m happened")
     progress.close()
     text = stream.getvalue()
-    assert "duplicate.id-with-a-very-long-name-scatter: 2/2 tasks, 21 in, 20 kept, 1 errors" in text.replace("\n", " ")
+    assert "duplicate.id-with-a-very-long-name-scatter: 2/2 tasks, 21 in, 20 kept, 1 error" in text.replace("\n", " ")
     assert "\x1b[31m" not in text
 
 

@@ -30,7 +30,12 @@ def test_dropped_documents_come_nearest_to_the_line_first(little_run: Any) -> No
 
 def test_a_whole_filter_is_the_sum_of_its_rules(little_run: Any) -> None:
     samples = read_samples(str(little_run.folder), "quality")
-    assert [sample.reason for sample in samples] == ["quality.words", "quality.mean_length", "quality.words", "quality.long"]
+    assert [sample.reason for sample in samples] == [
+        "quality.words",
+        "quality.mean_length",
+        "quality.words",
+        "quality.long",
+    ]
 
 
 def test_tells_which_other_rules_the_document_fails(little_run: Any) -> None:
@@ -108,6 +113,13 @@ def test_a_bound_of_zero_has_a_distance(builder: Any, doc: Any) -> None:
     (dropped,) = read_samples(str(built.folder), "some.words")
     assert (dropped.distance, dropped.bound) == (0.0, "above 0")
     assert numbers(built, read_samples(str(built.folder), "some.words", kept=True)) == [2, 1]
+
+
+def test_a_bound_beyond_every_double_has_no_distance(builder: Any, doc: Any) -> None:
+    rules = [ResolvedRule(reason="some.words", signal="words.count", high=Limit(value=10**400))]
+    built = builder([doc(0), doc(1)], rules=rules).collect().duplicates("duplicate.id").decide().tally()
+    samples = read_samples(str(built.folder), "some.words", kept=True)
+    assert [(sample.distance, sample.bound) for sample in samples] == [(None, None)] * 2
 
 
 def test_missing_signals_come_last(builder: Any, doc: Any) -> None:

@@ -9,6 +9,8 @@ import pytest
 from rich.cells import cell_len
 
 from curate.filters.rules import Limit, ResolvedRule
+from curate.pipelines.plan import Plan, PlannedTask
+from curate.pipelines.run import Summary
 from curate.report import show
 from curate.report.samples import Sample, read_samples
 from curate.report.stats import Amount, Group, read_stats
@@ -47,7 +49,7 @@ def test_the_funnel_adds_up_line_by_line(little_run: Any, shown: Any) -> None:
     assert cells(lines, "= documents") == ["8", "72.7%"]
     dropped = [int(cells(lines, f"− {step}")[0]) for step in ("duplicate.id", "language", "quality", "duplicate.exact")]
     assert 8 - sum(dropped) == int(cells(lines, "= kept")[0]) == 3
-    assert "11 in = 3 kept + 5 dropped + 1 errors + 2 skipped" in lines
+    assert "11 in = 3 kept + 5 dropped + 1 error + 2 skipped" in lines
 
 
 def test_reasons_stand_below_their_step_and_those_without_a_document_are_left_out(little_run: Any, shown: Any) -> None:
@@ -94,13 +96,22 @@ def test_an_unfinished_run_says_what_is_missing(builder: Any, doc: Any, shown: A
 
 def test_quarantined_documents_are_told(builder: Any, doc: Any, shown: Any) -> None:
     built = builder([doc(0)]).collect(quarantined=[{"file": "a", "offset": 3, "reason": "error.crash"}])
-    assert "1 of the errors are documents in quarantine" in shown(show.show_stats, read_stats(str(built.folder)), "none")
+    assert "1 of the errors are documents in quarantine" in shown(
+        show.show_stats, read_stats(str(built.folder)), "none"
+    )
 
 
 def hostile(**changes: Any) -> Sample:
     page = "\x1b]0;title\x07\x1b[2J[bold]markup[/bold] \u202egnp.exe\r\nnext \ud83d\ude00"
     known = {"reason": "q.r\x1b[1m", "signal": "s", "value": page, "bound": f"any_of {page}", "distance": None}
-    told = {"id": "00", "url": f"https://a.example/{page}", "source": "web", "also": [page], "kept_id": None, "text": page}
+    told = {
+        "id": "00",
+        "url": f"https://a.example/{page}",
+        "source": "web",
+        "also": [page],
+        "kept_id": None,
+        "text": page,
+    }
     return Sample(**{**known, **told, "detail": page, **changes})
 
 
@@ -131,4 +142,26 @@ def test_json_is_ascii() -> None:
 
 
 def test_the_sum_line_names_every_part(little_run: Any) -> None:
-    assert sum_line(read_stats(str(little_run.folder))) == "11 in = 3 kept + 5 dropped + 1 errors + 2 skipped"
+    assert sum_line(read_stats(str(little_run.folder))) == "11 in = 3 kept + 5 dropped + 1 error + 2 skipped"
+
+
+def test_a_plan_groups_the_phases_of_an_exchange_and_of_a_search(shown: Any) -> None:
+    later = ["duplicate.id-scatter", "duplicate.id-reduce", "quantile-best-0", "quantile-best-1", "decide-best", "pack"]
+    tasks = [PlannedTask(f"k{n}", f"web/crawl-{n}", 1000, "one task: cannot be split") for n in range(30)]
+    found = Plan("s3://key:secret@bucket/run?x=y", [("a", 1)], "collect", 31, tasks, 30_000, later)
+    lines = [line.rstrip() for line in shown(show.show_plan, found)]
+    assert lines[:2] == ["done: 1 phase, 1 task", "next: collect, 30 of 31 tasks, 30.0 kB to read"]
+    assert lines[-3].startswith("10 more")
+    assert lines[-1] == "then: duplicate.id, quantile-best, decide-best, pack"
+    data = show.plan_json(found)
+    assert json.loads(json.dumps(data)) == data
+    assert data["run"] == "s3://bucket/run"
+    assert len(data["missing"]) == 30
+
+
+def test_a_summary_shows_no_keys(little_run: Any, shown: Any) -> None:
+    summary = Summary("s3://key:secret@bucket/run?secret_key=x", "f" * 64, {}, [])
+    stats = read_stats(str(little_run.folder))
+    text = "\n".join(shown(show.show_summary, summary, stats)) + json.dumps(show.summary_json(summary, stats))
+    assert "s3://bucket/run/shards" in text
+    assert "secret" not in text

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.report.terminal import bytes_text, count_text, excerpt, make_console, printable, share_text
+from curate.report.terminal import (
+    bytes_text,
+    count_text,
+    counted,
+    excerpt,
+    make_console,
+    place_text,
+    printable,
+    share_text,
+)
 
 
 @given(st.text(st.characters(), max_size=60))
@@ -53,7 +62,15 @@ def test_the_console_reads_no_markup_in_text(capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.parametrize(
     ("number", "shown"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.00 kB"), (12_345, "12.3 kB"), (999_600, "1.00 MB"), (10**15, "1.00 PB"), (None, "–")],
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.00 kB"),
+        (12_345, "12.3 kB"),
+        (999_600, "1.00 MB"),
+        (10**15, "1.00 PB"),
+        (None, "–"),
+    ],
 )
 def test_bytes_have_three_digits(number: int | None, shown: str) -> None:
     assert bytes_text(number) == shown
@@ -62,3 +79,20 @@ def test_bytes_have_three_digits(number: int | None, shown: str) -> None:
 def test_numbers_and_shares_that_are_not_known_are_a_dash() -> None:
     assert (count_text(1234567), count_text(None)) == ("1,234,567", "–")
     assert (share_text(1, 3), share_text(1, 0), share_text(None, 3)) == ("33.3%", "–", "–")
+
+
+def test_one_is_singular() -> None:
+    assert (counted(0, "error"), counted(1, "error"), counted(1000, "error")) == ("0 errors", "1 error", "1,000 errors")
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("runs/a?b", "runs/a?b"),
+        ("s3://key:secret@bucket/run?secret_key=x", "s3://bucket/run"),
+        ("s3://bucket/a@b", "s3://bucket/a@b"),
+        ("file:///runs/a", "file:///runs/a"),
+    ],
+)
+def test_keys_in_a_uri_are_not_shown(uri: str, shown: str) -> None:
+    assert place_text(uri) == shown
