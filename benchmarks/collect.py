@@ -24,12 +24,12 @@ SIDES: Final = {
 
 
 def whole(inputs: Inputs, meter: Meter) -> dict[str, Any]:
-    """The collect and decide phases, inline, on the same files that datatrove reads."""
+    """A whole run without tokens and shards (collect, equal ids, decide, counts), inline, on what datatrove reads."""
     steps = ("language", *ours.FILTER_STEPS)
-    ours.collect_and_decide(ours.recipe(inputs, "warm-up", steps, inputs.warm_up), inputs.output("warm-up"))
+    ours.run(ours.recipe(inputs, "warm-up", steps, inputs.warm_up), inputs.output("warm-up"))
     recipe = ours.recipe(inputs, "crawl", steps, inputs.crawl)
     with meter:
-        receipts = ours.collect_and_decide(recipe, inputs.output("run"))
+        receipts = ours.run(recipe, inputs.output("run"))
     return ours.counted(receipts)
 
 
@@ -57,4 +57,12 @@ def rows(samples: dict[str, list[Sample]]) -> list[Row]:
         for step in ("read", "decode", "extract", "language"):
             seconds = [sample.facts["spent"][step] for sample in floor]
             table.append(Row(f"of the floor: {step}", "", f"{spread(seconds, 2)} CPU-s"))
+    if curate:
+        for stage in ("collect", "decide"):
+            seconds = [sample.facts["stages"][stage] for sample in curate]
+            table.append(Row(f"of the run: stage {stage}", f"{spread(seconds, 2)} CPU-s"))
+        rest = [
+            sample.cpu_s - sum(sample.facts["stages"][stage] for stage in ("collect", "decide")) for sample in curate
+        ]
+        table.append(Row("of the run: everything else (plan, ledger, equal ids, counts)", f"{spread(rest, 2)} CPU-s"))
     return table

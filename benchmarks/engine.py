@@ -24,22 +24,11 @@ SIDES: Final = {
 
 def run_whole(inputs: Inputs, meter: Meter, executor: str, workers: int | None) -> dict[str, Any]:
     """Measure one whole run in a fresh folder; the facts divide its CPU-seconds by stage."""
-    from pathlib import Path
-
-    from curate.engine.tasks import read_receipt
-    from curate.pipelines.run import Options, run
-
-    warm_up = ours.recipe(inputs, "warm-up", STEPS, inputs.warm_up, ours.TOKENIZER)
-    run(warm_up, inputs.output("warm-up"), Options(executor="inline"))
+    ours.run(ours.recipe(inputs, "warm-up", STEPS, inputs.warm_up, ours.TOKENIZER), inputs.output("warm-up"))
     recipe = ours.recipe(inputs, "crawl", STEPS, inputs.crawl, ours.TOKENIZER)
-    output = inputs.output("run")
     with meter:
-        run(recipe, output, Options(executor=executor, workers=workers))
-    receipts = [found for path in Path(output, "receipts").glob("*.json") if (found := read_receipt(path.read_bytes()))]
-    stages: dict[str, float] = {}
-    for receipt in receipts:
-        stages[receipt.stage] = stages.get(receipt.stage, 0.0) + receipt.cost["cpu_s"]
-    return ours.counted(receipts) | {"stages": stages, "tasks": len(receipts)}
+        receipts = ours.run(recipe, inputs.output("run"), executor, workers)
+    return ours.counted(receipts)
 
 
 def inline(inputs: Inputs, meter: Meter) -> dict[str, Any]:

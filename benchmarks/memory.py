@@ -2,7 +2,7 @@
 
 The shipped recipe runs whole, on Ray with one worker, over one file that is the crawl once, 4 and 16 times, and over a
 file that is one single gzip stream, which cannot be cut into units. Memory is VmHWM of the worker process, read five
-times a second, beside what the receipts say of it.
+times a second.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks import ours
 from benchmarks.inputs import Inputs
 from benchmarks.measure import Meter, Row, Sample, high_water_mib, verdict
 
@@ -73,32 +74,17 @@ def join_crawl(inputs: Inputs, times: int) -> str:
 
 def run_whole(inputs: Inputs, meter: Meter, file: str) -> dict[str, Any]:
     """Run the shipped recipe on one file and return the highest memory that any worker reached."""
-    from curate.engine.ledger import Ledger
     from curate.pipelines.recipe import load_recipe
-    from curate.pipelines.run import Options, run
 
     recipe = load_recipe("crawl-to-shards", inputs=[file])
-    output = inputs.output("run")
     with meter, watched() as peaks:
-        run(recipe, output, Options(executor="ray", workers=1))
-    ledger = Ledger(output)
-    ledger.load()
-    receipts = [found for key in _receipt_keys(output) if (found := ledger.find(key))]
-    stages: dict[str, float] = {}
-    for receipt in receipts:
-        stages[receipt.stage] = max(stages.get(receipt.stage, 0.0), receipt.cost["peak_mib"])
-    return {
-        "documents": sum(receipt.flows["in"].count for receipt in receipts if receipt.stage == "collect"),
+        receipts = ours.run(recipe, inputs.output("run"), "ray", 1)
+    return ours.counted(receipts) | {
         "bytes": os.path.getsize(file),
         "worker_mib": max(peaks.values(), default=0.0),
-        "receipts_mib": max(stages.values(), default=0.0),
+        "receipts_mib": max(receipt.cost["peak_mib"] for receipt in receipts),
         "driver_mib": high_water_mib(),
-        "stages": stages,
     }
-
-
-def _receipt_keys(run: str) -> list[str]:
-    return [path.stem for path in Path(run, "receipts").glob("*.json")]
 
 
 @contextmanager

@@ -29,35 +29,29 @@ def recipe(inputs: Inputs, name: str, steps: Sequence[str], crawl: str, more: st
     return load_recipe(str(path))
 
 
-def collect_and_decide(wanted: Any, output: str) -> list[Any]:
-    """Run the collect phase and one decide phase with every rule of the recipe, inline; return the receipts."""
-    from curate.engine.driver import Driver, Limits, Silent
-    from curate.engine.executors import InlineExecutor
-    from curate.engine.ledger import FOLDERS, Ledger
-    from curate.pipelines.recipe import FilterStep, resolve_steps
-    from curate.pipelines.run import Pipeline
-    from curate.storage import join, make_folder
+def run(wanted: Any, output: str, executor: str = "inline", workers: int | None = None) -> list[Any]:
+    """Run a recipe in the fresh folder `output` as ``curate run`` does; return the receipts of its tasks."""
+    from curate.engine.tasks import read_receipt
+    from curate.pipelines.run import Options
+    from curate.pipelines.run import run as run_recipe
 
-    for folder in FOLDERS:
-        make_folder(join(output, folder))
-    driver = Driver(output, Ledger(output), InlineExecutor(), Limits(), Silent())
-    pipeline = Pipeline(wanted, driver)
-    pipeline.collect()
-    pipeline.decide([rule for step in resolve_steps(wanted) if isinstance(step, FilterStep) for rule in step.rules])
-    return list(driver.used)
+    run_recipe(wanted, output, Options(executor=executor, workers=workers))
+    found = (read_receipt(path.read_bytes()) for path in sorted(Path(output, "receipts").glob("*.json")))
+    return [receipt for receipt in found if receipt is not None]
 
 
 def counted(receipts: Sequence[Any]) -> dict[str, Any]:
-    """Return what receipts of collect and decide say of the documents."""
+    """Return what the receipts of a run say of its documents, with the CPU-seconds of each stage."""
     collected = [receipt for receipt in receipts if receipt.stage == "collect"]
     decided = [receipt for receipt in receipts if receipt.stage == "decide"]
+    stages: dict[str, float] = {}
+    for receipt in receipts:
+        stages[receipt.stage] = stages.get(receipt.stage, 0.0) + receipt.cost["cpu_s"]
     return {
         "documents": sum(receipt.flows["in"].count for receipt in collected),
         "bytes": sum(ref.facts["text_bytes"] for receipt in collected for ref in receipt.files("documents")),
         "extracted": sum(receipt.flows["kept"].count for receipt in collected),
         "kept": sum(receipt.flows["kept"].count for receipt in decided),
-        "stages": {
-            "collect": sum(receipt.cost["cpu_s"] for receipt in collected),
-            "decide": sum(receipt.cost["cpu_s"] for receipt in decided),
-        },
+        "stages": stages,
+        "tasks": len(receipts),
     }

@@ -259,8 +259,9 @@ def scratch_folder(parent: str | None = None) -> str:
 
 
 def content_id(uri: str, *, full: bool = False) -> str:
-    """Return what identifies the bytes at `uri` without its name or time: for local files the size and the xxh3-128 of
-    the first and last MiB (of everything if `full`), for remote ones the size and the ETag where the store gives one."""
+    """Return what identifies the bytes at `uri` without its name or time: for local files the size and the xxh3-128
+    of the first and last MiB (of everything if `full`), for remote ones the size and the ETag where the store has one.
+    """
     with open_input(uri) as stream:
         total = int(stream.size())
         if not is_local(uri) and not full:
@@ -335,8 +336,9 @@ def _match(pattern: str) -> list[tuple[str, str, int]]:
 def list_inputs(patterns: str | Sequence[str]) -> list[InputFile]:
     """Return the files that patterns match, each once, sorted by name.
 
-    A pattern is a file, a folder (everything below it but hidden files) or a glob; a name is relative to the deepest
-    folder that all patterns share before their first wildcard, so that a file more changes no other name. Raises InputError for a pattern that matches nothing: an empty run is never silent.
+    A pattern is a file, a folder (everything below it but hidden files) or a glob. A name is relative to the deepest
+    folder that all patterns share before their first wildcard, so that a file more changes no other name. Raises
+    InputError for a pattern that matches nothing: an empty run is never silent.
     """
     wanted = [patterns] if isinstance(patterns, str) else list(patterns)
     found: dict[str, tuple[str, int]] = {}

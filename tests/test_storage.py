@@ -10,7 +10,10 @@ from curate.errors import InputError, StorageFullError
 
 
 def test_join_puts_names_before_the_query() -> None:
-    assert storage.join("s3://bucket/run?endpoint_override=x", "a", "b.json") == "s3://bucket/run/a/b.json?endpoint_override=x"
+    assert (
+        storage.join("s3://bucket/run?endpoint_override=x", "a", "b.json")
+        == "s3://bucket/run/a/b.json?endpoint_override=x"
+    )
     assert storage.join("/runs/one/", "a") == "/runs/one/a"
     assert storage.join("runs", "a") == "runs/a"
 

@@ -78,7 +78,13 @@ class Driver:
     """Runs phases of one run folder, in order, on one executor."""
 
     def __init__(
-        self, run: str, ledger: Ledger, executor: Executor, limits: Limits, progress: Progress, scratch: str | None = None
+        self,
+        run: str,
+        ledger: Ledger,
+        executor: Executor,
+        limits: Limits,
+        progress: Progress,
+        scratch: str | None = None,
     ) -> None:
         self.run = run
         self.ledger = ledger
@@ -164,7 +170,9 @@ class Driver:
         state.attempts += 1
         if kind == "storage":
             if state.attempts >= self.limits.max_attempts:
-                raise RetryableError(f"{where}: {message}; tried {state.attempts} times, run the same command again later")
+                raise RetryableError(
+                    f"{where}: {message}; tried {state.attempts} times, run the same command again later"
+                )
             state.not_before = time.monotonic() + 2.0 ** (state.attempts - 1)
             self.progress.note(f"{where}: {message}; trying again")
             return state

@@ -1,8 +1,8 @@
 """The exchange: the only global step. Scatter sorts rows by key into run files, reduce merges key ranges of many.
 
-Rows are Arrow batches whose sort columns are uint64; the first sort column is the routing key, so a partition is a range
-of it, and (partition, key) order is key order. A run file holds blocks of sorted rows and a footer with each block's
-first routing key, so a reducer reads one contiguous range per file. Merging reads blocks, never whole ranges: a key
+Rows are Arrow batches whose sort columns are uint64; the first one is the routing key, so a partition is a range of it,
+and (partition, key) order is key order. A run file holds blocks of sorted rows and a footer with each block's first
+routing key, so a reducer reads one contiguous range per file. Merging reads blocks, never whole ranges: a key
 with a billion rows needs no more memory than one with two. Sort columns together must be unique, so that equal rows
 from different files have one order whatever the files are.
 
@@ -108,7 +108,9 @@ class RunWriter:
         for start in range(0, batch.num_rows, rows):
             block = batch.slice(start, rows)
             # slices share their parent's buffers; combining makes the message hold only its own rows
-            block = pa.Table.from_batches([block]).combine_chunks().to_batches()[0] if len(block) < len(batch) else block
+            block = (
+                pa.Table.from_batches([block]).combine_chunks().to_batches()[0] if len(block) < len(batch) else block
+            )
             self._first.append(int(_column(block.slice(0, 1), self._sort[0])[0]))
             self._stream.write(block.serialize())
             self._offsets.append(self._stream.tell())

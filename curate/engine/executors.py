@@ -155,7 +155,7 @@ def make_executor(kind: str, run: str, *, workers: int | None, address: str | No
         nodes = executor.nodes
         executor.close()
         raise RecipeError(
-            f"{run}: is on this machine's disk, but the cluster has {nodes} nodes; use an object store (s3://…), or pass "
-            "--shared-folder if every node sees this folder"
+            f"{run}: is on this machine's disk, but the cluster has {nodes} nodes; use an object store (s3://…), "
+            "or pass --shared-folder if every node sees this folder"
         )
     return executor

@@ -73,7 +73,8 @@ class Supervisor:
         if self._process is None or self._process.poll() is not None or self._import_paths != tuple(job.import_paths):
             self.close()
             self._start(job.import_paths)
-        assert self._process is not None and self._pulse is not None
+        assert self._process is not None
+        assert self._pulse is not None
         began = time.monotonic()
         try:
             _write_all(self._send, json.dumps(job.to_json()).encode() + b"\n")
@@ -132,9 +133,9 @@ class Supervisor:
                 self._path = None
 
 
-SINGLE_THREADED: Final = {
-    name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ARROW_IO_THREADS")
-}
+SINGLE_THREADED: Final = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ARROW_IO_THREADS"), "1"
+)
 """One thread a worker: parallelism is the number of workers, and float sums must not depend on threads."""
 
 

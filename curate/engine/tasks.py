@@ -2,7 +2,7 @@
 
 A task's key is the hash of everything that can shape its output bytes and of nothing else: stage name and version,
 settings, library versions, input content ids and range. No path, time, host or worker takes part. A task writes its
-outputs beside their final places, commits them, and then its receipt; a receipt that exists means that the work is done.
+outputs beside their final places, commits them, and then its receipt; a receipt that exists means that work is done.
 """
 
 from __future__ import annotations
@@ -156,8 +156,8 @@ class Receipt:
 @dataclass(frozen=True)
 class Job:
     """One attempt at a task. ``careful`` asks for one document at a time, so that a crash names its document;
-    ``skip`` maps the labels of quarantined documents to the reason. ``import_paths`` are where the driver finds modules:
-    a user's ``module:function`` must be found by workers, too."""
+    ``skip`` maps the labels of quarantined documents to the reason. ``import_paths`` are where the driver finds
+    modules: a user's ``module:function`` must be found by workers, too."""
 
     spec: TaskSpec
     run: str

@@ -16,7 +16,14 @@ VERSION: Final = 1
 PLAIN_TYPES: Final = frozenset({"text/plain", "text/markdown"})
 
 __all__ = [
-    "ENGINES", "LIBRARIES", "VERSION", "ExtractSettings", "check_html", "decode_html", "engine_source", "extract",
+    "ENGINES",
+    "LIBRARIES",
+    "VERSION",
+    "ExtractSettings",
+    "check_html",
+    "decode_html",
+    "engine_source",
+    "extract",
     "find_engine",
 ]
 

@@ -82,7 +82,8 @@ def find_engine(name: str) -> Callable[[str], str]:
     try:
         engine: Callable[[str], str] = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise RecipeError(f"extract.engine = {name!r}: {error}; the module must be importable where the run starts") from error
+        hint = "the module must be importable where the run starts"
+        raise RecipeError(f"extract.engine = {name!r}: {error}; {hint}") from error
     if not callable(engine):
         raise RecipeError(f"extract.engine = {name!r}: is not a function")
     return engine

@@ -1,7 +1,8 @@
 """Numba helpers on UTF-8 bytes: decoding, eight bytes at a time, hashing, comparing.
 
 Every helper is nopython, nogil, without fastmath and without numba's reference counting (`_nrt=False`): atomic counts
-for each array argument took a third of the time. In return compiled code cannot allocate: callers pass scratch arrays.
+for each array argument are not free in functions this small. In return compiled code cannot allocate: callers pass
+scratch arrays.
 An index is never negative and never beyond the array. Only the entry point in `text_statistics_kernel` is cached on
 disk.
 """

@@ -2,8 +2,8 @@
 
 Everything that was extracted is written, kept later or not: ``documents`` (text and provenance, with the edits of each
 cleaner) and ``signals`` (one row per document), in parts of bounded size, row for row. What could not become a document
-is a row in ``rejects``. Batches are cut by bytes of text, never by time, so that an attempt that works one document at a
-time (after a crash) writes the same bytes.
+is a row in ``rejects``. Batches are cut by bytes of text, never by time, so that an attempt that works one document at
+a time (after a crash) writes the same bytes.
 """
 
 from __future__ import annotations
@@ -53,10 +53,13 @@ class View(BaseModel):
 
 
 class CollectSettings(BaseModel):
-    """What shapes the bytes that `collect` writes, but the input itself. ``start`` and ``end`` are the byte range of
-    the plan; the range really read runs from the first record boundary after one to the first after the other. ``versions`` are those
-    of the reader, extractor, measures and cleaners; ``engine_source`` identifies a user's engine. ``text_rules``: the text of a document that fails one of these rules is
-    not written (``keep_text = "kept"``); with them this stage does depend on bounds."""
+    """What shapes the bytes that `collect` writes, but the input itself.
+
+    ``start`` and ``end`` are the byte range of the plan; the range really read runs from the first record boundary
+    after one to the first after the other. ``versions`` are those of the reader, extractor, measures and cleaners;
+    ``engine_source`` identifies a user's engine. ``text_rules``: the text of a document that fails one of these rules
+    is not written (``keep_text = "kept"``); with them this stage does depend on bounds.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -102,7 +105,9 @@ def signals_schema(views: Sequence[View]) -> pa.Schema:
         tables = [MEASURES[name].signals for name in view.measures]
         if view.cleaner:
             tables.append(CLEANERS[view.cleaner].signals)
-        fields += [pa.field(signal_column(name, view.name), types[kind]) for table in tables for name, kind in table.items()]
+        fields += [
+            pa.field(signal_column(name, view.name), types[kind]) for table in tables for name, kind in table.items()
+        ]
     return pa.schema(fields, metadata={b"curate.schema": b"signals/1"})
 
 
@@ -212,7 +217,9 @@ class _Parts:
         self._documents = self._stack.enter_context(
             pq.ParquetWriter(documents.path, document_schema(self._views), **PARQUET)
         )
-        self._signals = self._stack.enter_context(pq.ParquetWriter(signals.path, signals_schema(self._views), **PARQUET))
+        self._signals = self._stack.enter_context(
+            pq.ParquetWriter(signals.path, signals_schema(self._views), **PARQUET)
+        )
         self._bytes = 0
 
     def close(self) -> None:

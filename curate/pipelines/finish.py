@@ -56,7 +56,7 @@ def shards(pipeline: Pipeline, tokenizer: Sequence[FileRef], tally: Mapping[str,
     partitions = exchange.partition_count(drawn * spec.dtype.itemsize, recipe.engine.partition_bytes)
     folder = storage.join(driver.run, SHARDS)
     packed = pack(pipeline, runs, partitions, spec, folder)
-    epochs = {name: quota.epochs for name, quota in mix.quotas.items()} if mix else {name: 1.0 for name in sources}
+    epochs = {name: quota.epochs for name, quota in mix.quotas.items()} if mix else dict.fromkeys(sources, 1.0)
     return publish(pipeline, packed, spec, tokenizer, epochs, folder)
 
 
@@ -109,9 +109,7 @@ def shard_spec(pipeline: Pipeline, identity: Mapping[str, Any], sources: Sequenc
     )
 
 
-def pack(
-    pipeline: Pipeline, runs: Sequence[FileRef], partitions: int, spec: ShardSpec, folder: str
-) -> list[Receipt]:
+def pack(pipeline: Pipeline, runs: Sequence[FileRef], partitions: int, spec: ShardSpec, folder: str) -> list[Receipt]:
     """Pack every shuffle partition."""
     settings = {**asdict(spec), "sources": list(spec.sources)}
     specs = []

@@ -7,7 +7,6 @@ what has a receipt is not done again.
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,13 +19,13 @@ from curate.engine import exchange
 from curate.engine.driver import Driver, Limits, Progress, Silent, check_barrier, total_flow
 from curate.engine.executors import make_executor
 from curate.engine.ledger import FOLDERS, LEASE_FILE, Ledger, lease
-from curate.engine.tasks import FileRef, Flow, Receipt, TaskSpec, hash_json
+from curate.engine.tasks import FileRef, Flow, Receipt, TaskSpec
 from curate.errors import InputError, RecipeError
 from curate.filters.quantiles import Search, narrow, with_limits
 from curate.filters.quantiles import merge as merge_histograms
 from curate.filters.rules import Quantile, ResolvedRule
 from curate.pipelines import finish, units
-from curate.pipelines.recipe import CleanerStep, DedupStep, FilterStep, Recipe, final_view, TrainSettings, resolve_steps
+from curate.pipelines.recipe import CleanerStep, DedupStep, FilterStep, Recipe, TrainSettings, final_view, resolve_steps
 from curate.pipelines.stages import CHANGE_SORT, DUPLICATE_SORT
 
 STAGE_VERSIONS: Final[Mapping[str, int]] = {
@@ -81,8 +80,8 @@ class Options:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a finished run did: its folder, the manifest's fingerprint (None without shards), how often each stage really
-    ran this time, and the documents that were quarantined."""
+    """What a finished run did: its folder, the manifest's fingerprint (None without shards), how often each stage
+    really ran this time, and the documents that were quarantined."""
 
     run: str
     fingerprint: str | None
@@ -134,7 +133,13 @@ class Pipeline:
         return finish.shards(self, tokenizer, tally)
 
     def spec(
-        self, stage: str, kind: Any, function: str, unit: str, settings: Mapping[str, Any], **inputs: Iterable[FileRef | None]
+        self,
+        stage: str,
+        kind: Any,
+        function: str,
+        unit: str,
+        settings: Mapping[str, Any],
+        **inputs: Iterable[FileRef | None],
     ) -> TaskSpec:
         """Return a task of one of our stages; inputs that are None are left out."""
         given = {name: tuple(ref for ref in refs if ref is not None) for name, refs in inputs.items()}
@@ -164,7 +169,9 @@ class Pipeline:
         if not self.parts:
             reasons = Counter[str]()
             for receipt in receipts:
-                reasons.update({name: n for name, n in receipt.stats.items() if name.startswith(("error.", "skipped."))})
+                reasons.update(
+                    {name: n for name, n in receipt.stats.items() if name.startswith(("error.", "skipped."))}
+                )
             told = ", ".join(f"{count} {name}" for name, count in reasons.most_common(5)) or "the files are empty"
             raise InputError("no_documents", f"no document could be read from {len(listed)} input units ({told})")
 
@@ -182,7 +189,15 @@ class Pipeline:
             return
         settings = {"rules": [rule.model_dump(mode="json") for rule in rules]}
         specs = [
-            self.spec("decide", "map", "stages:decide_part", part.name, settings, signals=[part.signals], verdicts=[part.verdicts])
+            self.spec(
+                "decide",
+                "map",
+                "stages:decide_part",
+                part.name,
+                settings,
+                signals=[part.signals],
+                verdicts=[part.verdicts],
+            )
             for part in self.parts
         ]
         names = dict.fromkeys(rule.reason.partition(".")[0] for rule in rules)
@@ -200,10 +215,20 @@ class Pipeline:
                 assert isinstance(bound, Quantile)
                 search = Search()
                 while not search.finished:
-                    settings = {"rule": rule.model_dump(mode="json"), "side": side, "search": search.model_dump(mode="json")}
+                    settings = {
+                        "rule": rule.model_dump(mode="json"),
+                        "side": side,
+                        "search": search.model_dump(mode="json"),
+                    }
                     specs = [
                         self.spec(
-                            "quantile", "map", "stages:quantile_part", part.name, settings, signals=[part.signals], verdicts=[part.verdicts]
+                            "quantile",
+                            "map",
+                            "stages:quantile_part",
+                            part.name,
+                            settings,
+                            signals=[part.signals],
+                            verdicts=[part.verdicts],
                         )
                         for part in self.parts
                     ]
@@ -290,9 +315,7 @@ class Pipeline:
             runs = [receipt.files("run")[0] for receipt in merged]
         return runs, partitions
 
-    def reduce(
-        self, phase: str, partitions: int, make: Callable[[int, dict[str, Any]], TaskSpec]
-    ) -> list[Receipt]:
+    def reduce(self, phase: str, partitions: int, make: Callable[[int, dict[str, Any]], TaskSpec]) -> list[Receipt]:
         """Run one task per partition of an exchange."""
         spans = [exchange.partition_range(index, partitions) for index in range(partitions)]
         # 2**64 is no JSON number that every reader keeps: bounds travel as text
@@ -303,7 +326,9 @@ class Pipeline:
         """Train a tokenizer on the documents that are kept and return its files."""
         assert settings is not None
         tally = self.tally()
-        kept_bytes = sum(count for key, count in tally.items() if key.startswith("tally|") and key.endswith("|kept|bytes"))
+        kept_bytes = sum(
+            count for key, count in tally.items() if key.startswith("tally|") and key.endswith("|kept|bytes")
+        )
         last_key = min((1 << 64) - 1, (settings.sample_bytes << 64) // max(1, kept_bytes))
         spec = self.spec(
             "tokenizer",
@@ -337,7 +362,15 @@ class Pipeline:
             "view": final_view(self.recipe),
         }
         specs = [
-            self.spec("tokenize", "map", "stages:tokenize_part", part.name, common, documents=[part.documents], tokenizer=tokenizer)
+            self.spec(
+                "tokenize",
+                "map",
+                "stages:tokenize_part",
+                part.name,
+                common,
+                documents=[part.documents],
+                tokenizer=tokenizer,
+            )
             for part in self.parts
         ]
         receipts = self.driver.run_phase("tokenize", specs)
@@ -379,7 +412,9 @@ def open_run(recipe: Recipe, output: str) -> Ledger:
         name = tomllib.loads(storage.read_bytes(uri).decode())["name"]
         if name != recipe.name:
             where = storage.shown(output)
-            raise RecipeError(f"{where}: holds a run of the recipe {name!r}, not {recipe.name!r}; choose another --output")
+            raise RecipeError(
+                f"{where}: holds a run of the recipe {name!r}, not {recipe.name!r}; choose another --output"
+            )
     elif not storage.is_empty(output, besides=LEASE_FILE):
         raise RecipeError(f"{storage.shown(output)}: is not empty and no run folder; choose another --output")
     ledger = Ledger(output)
@@ -409,7 +444,11 @@ def run(recipe: Recipe, output: str, options: Options | None = None, progress: P
         for name in storage.list_names(storage.join(output, "plan")):
             storage.delete(storage.join(output, "plan", name))
         executor = make_executor(
-            options.executor, output, workers=options.workers, address=options.address, shared_folder=options.shared_folder
+            options.executor,
+            output,
+            workers=options.workers,
+            address=options.address,
+            shared_folder=options.shared_folder,
         )
         try:
             driver = Driver(output, ledger, executor, _limits(recipe), progress, options.scratch)

@@ -27,8 +27,8 @@ from curate.filters.rules import ResolvedRule
 from curate.pipelines import mixing
 from curate.pipelines.collect import PARQUET, TEXT_DIGEST, document_label, edits_column, view_text
 from curate.schema import VERDICT, id_words, ids_from_words
-from curate.shards.layout import ShardSpec
 from curate.shards.best_fit import BestFitWriter
+from curate.shards.layout import ShardSpec
 from curate.shards.writer import DocumentsWriter, PackedWriter
 from curate.tokenize import registry, train
 from curate.tokenize.tokenizer import Tokenizer
@@ -221,9 +221,7 @@ def apply_duplicates(task: Task) -> None:
     columns = {
         "keep": keep,
         "reason": pc.coalesce(verdicts.column("reason").combine_chunks(), added),
-        "kept_id": pc.if_else(
-            pa.array(dropped), ids_from_words(words), verdicts.column("kept_id").combine_chunks()
-        ),
+        "kept_id": pc.if_else(pa.array(dropped), ids_from_words(words), verdicts.column("kept_id").combine_chunks()),
         "cluster_size": pa.array(sizes),
     }
     table = pa.table([columns.get(name, verdicts.column(name)) for name in VERDICT.names], schema=VERDICT)
@@ -257,9 +255,8 @@ def train_tokenizer(task: Task) -> None:
     trainer = train.train_bpe if settings["kind"] == "bpe" else train.train_sentencepiece
     files = trainer((text for _, _, text in chosen), settings["vocab_size"], **settings["options"])
     for name in sorted(files):
-        with task.write("tokenizer", f"tokenizer/{{key}}/{name}") as output:
-            with open(output.path, "wb") as stream:
-                stream.write(files[name])
+        with task.write("tokenizer", f"tokenizer/{{key}}/{name}") as output, open(output.path, "wb") as stream:
+            stream.write(files[name])
 
 
 def tokenize_part(task: Task) -> None:
@@ -269,7 +266,9 @@ def tokenize_part(task: Task) -> None:
     views, settings = task.settings["views"], task.settings
     columns = ["id", "text", *(edits_column(view) for view in views)]
     with task.write("tokens", "tokens/{key}-{number}.arrow") as output:
-        schema = pa.schema([VERDICT.field("id"), pa.field("tokens", token_list(_token_type(tokenizer)), nullable=False)])
+        schema = pa.schema(
+            [VERDICT.field("id"), pa.field("tokens", token_list(_token_type(tokenizer)), nullable=False)]
+        )
         with pa.ipc.new_file(output.path, schema) as writer:
             for _, batch in read_batches(task, task.input("documents"), columns):
                 text = view_text(batch, views, settings["view"])
@@ -316,8 +315,8 @@ def read_tokens(task: Task, ref: FileRef) -> Iterator[tuple[int, pa.RecordBatch]
 def tally_part(task: Task) -> None:
     """Count documents, bytes and tokens of one part by source, language and what became of them.
 
-    Statistics are keyed ``tally|source|language|reason|unit``; reason is ``kept`` for kept documents. With a token budget
-    also ``mix|source|bin``: kept tokens over the selection key, from which quotas are found.
+    Statistics are keyed ``tally|source|language|reason|unit``; reason is ``kept`` for kept documents. With a token
+    budget also ``mix|source|bin``: kept tokens over the selection key, from which quotas are found.
     """
     names = pq.read_schema(storage.open_input(task.uri(task.input("signals")))).names
     wanted = ["id", "source", "text.bytes", *(["language.code"] if "language.code" in names else [])]
@@ -338,7 +337,9 @@ def tally_part(task: Task) -> None:
             "tokens": pa.array(lengths),
         }
     )
-    grouped = table.group_by(["source", "language", "reason"]).aggregate([([], "count_all"), ("bytes", "sum"), ("tokens", "sum")])
+    grouped = table.group_by(["source", "language", "reason"]).aggregate(
+        [([], "count_all"), ("bytes", "sum"), ("tokens", "sum")]
+    )
     for row in grouped.to_pylist():
         key = f"tally|{row['source']}|{row['language']}|{row['reason']}|"
         task.stats[key + "documents"] += row["count_all"]
@@ -367,7 +368,13 @@ def _count_mix(task: Task, ids: pa.Array, source: pa.ChunkedArray, lengths: NDAr
 def shuffle_schema(token_type: pa.DataType) -> pa.Schema:
     """Return the schema of the rows that the shuffle moves."""
     fields = [pa.field(name, pa.uint64(), nullable=False) for name in SHUFFLE_SORT]
-    return pa.schema([*fields, pa.field("source", pa.uint16(), nullable=False), pa.field("tokens", token_list(token_type), nullable=False)])
+    return pa.schema(
+        [
+            *fields,
+            pa.field("source", pa.uint16(), nullable=False),
+            pa.field("tokens", token_list(token_type), nullable=False),
+        ]
+    )
 
 
 def scatter_shuffle(task: Task) -> None:
@@ -427,7 +434,9 @@ def pack_partition(task: Task) -> None:
         for batch in merge([task.uri(ref) for ref in task.inputs("runs")], low, high):
             task.heartbeat("batch")
             ids = ids_from_words(np.stack([batch.column(name).to_numpy() for name in ("id_hi", "id_lo")], axis=1))
-            writer.write(pa.record_batch([ids, batch.column("source"), batch.column("tokens")], ["id", "source", "tokens"]))
+            writer.write(
+                pa.record_batch([ids, batch.column("source"), batch.column("tokens")], ["id", "source", "tokens"])
+            )
             task.stats["documents"] += len(batch)
         for summary in writer.close():
             stem = summary.path.removesuffix(".arrow")

@@ -7,6 +7,7 @@ these ranges tile each file.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +19,8 @@ from curate.engine.tasks import FileRef, Receipt, TaskSpec
 from curate.errors import AssetError, InputError, InvariantError, RecipeError
 from curate.filters.language import known_languages
 from curate.filters.measures import CLEANERS, MEASURES
-from curate.pipelines.collect import EXTRACTED, CollectSettings, View, signals_schema
 from curate.filters.rules import ResolvedRule, check_language_codes
+from curate.pipelines.collect import EXTRACTED, CollectSettings, View, signals_schema
 from curate.pipelines.recipe import DedupStep, FilterStep, Recipe, Source, required_measures, resolve_steps
 from curate.readers import READERS, detect_format
 from curate.storage import InputFile
@@ -52,7 +53,7 @@ def cut(size: int, unit_bytes: int) -> list[tuple[int, int]]:
     """Return even byte ranges that tile [0, size), none longer than `unit_bytes`."""
     count = max(1, -(-size // unit_bytes))
     edges = [size * index // count for index in range(count + 1)]
-    return list(zip(edges, edges[1:], strict=False))
+    return list(itertools.pairwise(edges))
 
 
 def list_units(recipe: Recipe) -> list[Unit]:
@@ -191,7 +192,9 @@ def leading_rules(recipe: Recipe) -> list[ResolvedRule]:
 def collect_specs(recipe: Recipe, units: Sequence[Unit], shared: Mapping[str, FileRef]) -> list[TaskSpec]:
     """Return the tasks of the collect phase. No bound of any rule is part of them."""
     views = views_of(recipe)
-    text_rules = tuple(rule.model_dump(mode="json") for rule in leading_rules(recipe)) if recipe.keep_text == "kept" else ()
+    text_rules = (
+        tuple(rule.model_dump(mode="json") for rule in leading_rules(recipe)) if recipe.keep_text == "kept" else ()
+    )
     specs = []
     for unit in units:
         versions, libraries = versions_of(unit.format, recipe.extract.engine, views)
@@ -236,5 +239,3 @@ def check_tiles(units: Sequence[Unit], receipts: Sequence[Receipt]) -> None:
         if start != expected or (unit.end == unit.file.size and end != unit.file.size):
             raise InvariantError(f"{unit.name}: was read from byte {start} to {end}, but byte {expected} comes next")
         at[unit.file.uri] = end
-
-

@@ -84,7 +84,9 @@ def test_a_giant_key_is_merged_in_bounded_memory(tmp_path: pathlib.Path, monkeyp
         ties = np.arange(200_000, dtype=np.uint64) * np.uint64(4) + np.uint64(number)
         schema = pa.schema([("key", pa.uint64()), ("tie", pa.uint64())])
         paths.append(str(tmp_path / f"{number}.run"))
-        exchange.write_run(paths[-1], [pa.record_batch([np.zeros(200_000, np.uint64), ties], schema=schema)], schema, SORT)
+        exchange.write_run(
+            paths[-1], [pa.record_batch([np.zeros(200_000, np.uint64), ties], schema=schema)], schema, SORT
+        )
     total = sum((tmp_path / f"{number}.run").stat().st_size for number in range(4))
     before = pa.total_allocated_bytes()
     peak = rows = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
@@ -51,14 +51,12 @@ def result_of(folder: str | pathlib.Path) -> Result:
 
 
 def kept_ids(folder: str | pathlib.Path) -> set[str]:
-    """Return the ids of the documents that a finished run kept, from the shuffle's verdicts."""
+    """Return the ids of the documents that a finished run kept: those of its last step's verdicts."""
     root = pathlib.Path(folder)
-    keys = [task["key"] for path in sorted((root / "plan").glob("*apply.json")) for task in json.loads(path.read_text())["tasks"]]
-    last = sorted((root / "plan").glob("*apply.json"))[-1]
-    keys = [task["key"] for task in json.loads(last.read_text())["tasks"]]
+    last = max((root / "plan").glob("*apply.json"))
     kept = set()
-    for key in keys:
-        table = pq.read_table(root / "verdicts" / f"{key}-00000.parquet", columns=["id", "keep"])
+    for task in json.loads(last.read_text())["tasks"]:
+        table = pq.read_table(root / "verdicts" / f"{task['key']}-00000.parquet", columns=["id", "keep"])
         kept |= {row["id"].hex() for row in table.to_pylist() if row["keep"]}
     return kept
 
@@ -95,8 +93,8 @@ def run_inline() -> Callable[..., Summary]:
 @pytest.fixture(scope="session")
 def reference(
     tmp_path_factory: pytest.TempPathFactory, small_recipe: Callable[..., Recipe], run_inline: Callable[..., Summary]
-) -> Iterator[pathlib.Path]:
+) -> pathlib.Path:
     """The run folder of the small recipe, run in this process and never touched again."""
     folder = tmp_path_factory.mktemp("reference") / "run"
     run_inline(small_recipe(), folder)
-    yield folder
+    return folder

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -70,11 +70,11 @@ def test_shards_verify_and_decode_to_the_documents(reference: pathlib.Path) -> N
         for identity, start, length in zip(row.doc_ids, row.starts, row.lengths, strict=True):
             pieces.setdefault(bytes(identity), {})[int(start)] = row.ids[at : at + length].tolist()
             at += int(length)
-    texts = {}
+    texts: dict[bytes, str] = {}
     for path in (reference / "documents").iterdir():
         table = pq.read_table(path)
-        for identity, text in zip(table["id"].to_pylist(), view_text(table, ["c4_lines"], "c4_lines").to_pylist(), strict=True):
-            texts[identity] = text
+        cleaned = view_text(table, ["c4_lines"], "c4_lines").to_pylist()
+        texts |= dict(zip(table["id"].to_pylist(), cleaned, strict=True))
     assert len(pieces) > 30
     for identity, parts in pieces.items():
         tokens = [token for start in sorted(parts) for token in parts[start]]
@@ -173,7 +173,8 @@ def _poisoned(crawl: pathlib.Path, folder: pathlib.Path) -> None:
     for name in ("fine", "crash", "endless", "memory", "well"):
         html = f"<html><body><p>A page that is {name}. poison-{name}</p></body></html>".encode()
         message = http_message("HTTP/1.1 200 OK", [("Content-Type", "text/html")], html)
-        records.append(response(f"http://{name}.example/", datetime(2024, 3, 1), message, html, "text/html"))
+        date = datetime(2024, 3, 1, tzinfo=UTC)
+        records.append(response(f"http://{name}.example/", date, message, html, "text/html"))
     (folder / "poison.warc.gz").write_bytes(b"".join(records))
 
 
