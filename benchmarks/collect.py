@@ -38,21 +38,19 @@ def rows(samples: dict[str, list[Sample]]) -> list[Row]:
     what = "read, extract, language, four filters, write"
     curate, floor = samples["curate"], samples["floor"]
     table = [
-        against(f"{what}; datatrove with {engine}", curate, samples[f"datatrove, {engine}"], "documents", wanted=WANTED)
-        if engine == "trafilatura"
-        else against(f"{what}; datatrove with {engine}", curate, samples[f"datatrove, {engine}"], "documents")
-        for engine in ("trafilatura", "resiliparse")
-    ]
-    table.append(
         against(
-            f"{what}; the native floor (read, decode, extract, language)",
+            f"{what}; datatrove, trafilatura", curate, samples["datatrove, trafilatura"], "documents", wanted=WANTED
+        ),
+        against(f"{what}; datatrove, resiliparse", curate, samples["datatrove, resiliparse"], "documents"),
+        against(
+            f"{what}; native floor (read, decode, extract, language)",
             curate,
             floor,
             "documents",
             wanted=WANTED_OF_FLOOR,
             percent=True,
-        )
-    )
+        ),
+    ]
     if floor:
         for step in ("read", "decode", "extract", "language"):
             seconds = [sample.facts["spent"][step] for sample in floor]

@@ -422,6 +422,21 @@ def _missing(module: str) -> bool:
 
 
 @pytest.mark.slow
+def test_the_engine_of_the_recipe_reference_extracts(
+    folder: Path, call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (block,) = [block for block in blocks(DOCS / "recipe.md") if block.language == "python"]
+    (folder / block.name).write_text(block.text, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(folder))
+    command = (
+        "run crawl-to-shards.toml --output runs/own --executor inline --json --set extract.engine=paragraphs:extract"
+    )
+    counts = json.loads(call(*command.split()).stdout)["stats"]
+    assert counts["kept"]["documents"] > 50
+    assert "extract" not in counts["errors"]
+
+
+@pytest.mark.slow
 def test_samples_and_shards_of_the_readme_are_printed(demo: str, call: Callable[..., Any]) -> None:
     page = sections_with_code("Look at what happened")
     lines = [line for line in page.splitlines() if line.startswith("curate ")]

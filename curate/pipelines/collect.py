@@ -29,8 +29,8 @@ from curate.filters.decide import decide
 from curate.filters.edits import apply_edits
 from curate.filters.measures import CLEANERS, MEASURES
 from curate.filters.rules import ResolvedRule
-from curate.readers import READERS, Page, ReadSettings, Reject
-from curate.schema import DOCUMENT, EDITS, MAX_TEXT_BYTES, ORIGIN, REJECT
+from curate.readers import READERS, Page, Reader, ReadSettings, Reject
+from curate.schema import DOCUMENT, EDITS, MAX_TEXT_BYTES, ORIGIN, REJECT, document_id
 from curate.storage import InputFile
 
 EXTRACTED = "extracted"
@@ -266,7 +266,7 @@ class _Rejects:
             }
         )
         self._task.stats[reason] += 1
-        if document_label(item.id) in self._task.skip:
+        if document_label(item.id) in self._task.skip or f"{LABEL}@{item.offset}" in self._task.skip:
             self._task.quarantined.append({"file": origin["file"], "offset": item.offset, "reason": reason})
 
     def write(self) -> None:
@@ -340,7 +340,7 @@ def collect(task: Task) -> None:
     rejects = _Rejects(task, settings)
     batch = _Batch(settings)
     try:
-        for item in _items(task, reader.read(file, start, end, settings.source, settings.read, tally)):
+        for item in _items(task, settings, reader, file, start, end, tally):
             if isinstance(item, Reject):
                 rejects.add(item, item.reason, item.detail)
             elif isinstance(item, Page):
@@ -367,10 +367,46 @@ def warm_up(views: tuple[View, ...], settings: ExtractSettings, assets: tuple[tu
     measure_batch(pa.RecordBatch.from_pylist([row], schema=DOCUMENT), views, dict(assets))
 
 
-def _items(task: Task, items: Iterator[Any]) -> Iterator[Any]:
-    for item in items:
-        yield item
-        task.heartbeat("reading")
+def _items(
+    task: Task,
+    settings: CollectSettings,
+    reader: Reader,
+    file: InputFile,
+    start: int,
+    end: int,
+    tally: Counter[str],
+) -> Iterator[Page | Reject | pa.RecordBatch]:
+    """Yield what the reader finds in [start, end).
+
+    While a record is read it has no name yet; it is known by the offset after the record before it. If reading there
+    felled a worker twice, that offset is in quarantine, and reading goes on at the next record boundary.
+    """
+    while start < end:
+        items = reader.read(file, start, end, settings.source, settings.read, tally)
+        at = start
+        while (label := f"{LABEL}@{at}") not in task.skip:
+            task.heartbeat(label)
+            item = next(items, None)
+            if item is None:
+                return
+            yield item
+            at = _end_of(item, at)
+        start = min(end, reader.boundary(file, at + 1)) if reader.splittable(file) else end
+        tally["records"] += 1
+        identity = document_id(source=settings.source, key=f"{settings.file}:{at}")
+        yield Reject(
+            identity, None, at, start - at, task.skip[label], "quarantined: its worker did not survive reading it"
+        )
+
+
+def _end_of(item: Page | Reject | pa.RecordBatch, at: int) -> int:
+    """Return the offset behind what was read."""
+    if isinstance(item, pa.RecordBatch):
+        if not len(item):
+            return at
+        item_origin = item.column("origin")[-1].as_py()
+        return max(at, int(item_origin["offset"] + item_origin["length"]))
+    return max(at, item.offset + item.length)
 
 
 def _page(task: Task, settings: CollectSettings, page: Page, batch: _Batch, rejects: _Rejects) -> None:
