@@ -215,7 +215,7 @@ def commit(path: str, uri: str) -> None:
                 data = source.read_buffer()
                 with system.open_output_stream(target) as stream:
                     for start in range(0, data.size, COPY_BYTES):
-                        stream.write(data.slice(start, COPY_BYTES))
+                        stream.write(data.slice(start, min(COPY_BYTES, data.size - start)))
             _step("uploaded")
             os.unlink(path)
     _step("committed")

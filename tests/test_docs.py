@@ -470,7 +470,7 @@ def contributed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the package with everything in it that CONTRIBUTING adds."""
     root = tmp_path_factory.mktemp("contributing")
     # with compiled kernels and their times, or each would be compiled again
-    shutil.copytree(ROOT / "curate", root / "curate", ignore=shutil.ignore_patterns("*.tmp*"))
+    shutil.copytree(ROOT / "curate", root / "curate", ignore=shutil.ignore_patterns("*.tmp*", "*.pyc.*"))
     for block in blocks(ROOT / "CONTRIBUTING.md"):
         if not block.name:
             continue
