@@ -11,14 +11,13 @@ from __future__ import annotations
 import functools
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import xxhash
 from pydantic import BaseModel, ConfigDict
 
 from curate.engine.tasks import DOCUMENT as LABEL
@@ -26,30 +25,24 @@ from curate.engine.tasks import Output, Task
 from curate.errors import InputError
 from curate.extract import ENGINES, ExtractSettings, extract
 from curate.filters.decide import decide
-from curate.filters.edits import apply_edits
-from curate.filters.measures import CLEANERS, MEASURES
 from curate.filters.rules import ResolvedRule
+from curate.pipelines.views import (
+    PARQUET,
+    View,
+    concat,
+    document_label,
+    document_schema,
+    flat,
+    measure_batch,
+    signals_schema,
+    text_bytes,
+    without_text,
+)
 from curate.readers import READERS, Page, Reader, ReadSettings, Reject
-from curate.schema import DOCUMENT, EDITS, MAX_TEXT_BYTES, ORIGIN, REJECT, document_id
+from curate.schema import DOCUMENT, MAX_TEXT_BYTES, ORIGIN, REJECT, document_id
 from curate.storage import InputFile
 
-EXTRACTED = "extracted"
-EDITS_PREFIX = "edits@"
-TEXT_DIGEST = "text.digest"
-"""Signal int64: the xxh3-64 of the extracted text, by which two records of one id are told apart."""
 DOCUMENT_OVERHEAD_BYTES = 256
-PARQUET: Mapping[str, Any] = {"compression": "zstd", "compression_level": 3, "write_statistics": False}
-
-
-class View(BaseModel):
-    """One state of the text: its name, the cleaner that makes it from the view before (none for the extracted text),
-    and the measures that are taken on it."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    cleaner: str | None = None
-    measures: tuple[str, ...] = ()
 
 
 class CollectSettings(BaseModel):
@@ -78,96 +71,6 @@ class CollectSettings(BaseModel):
     text_rules: tuple[dict[str, Any], ...] = ()
 
 
-def document_schema(views: Sequence[View]) -> pa.Schema:
-    """Return the schema of a documents file: DOCUMENT, and the edits of each cleaner."""
-    schema = DOCUMENT
-    for view in views:
-        if view.cleaner:
-            schema = schema.append(pa.field(edits_column(view.name), EDITS, nullable=False))
-    return schema
-
-
-def edits_column(view: str) -> str:
-    """Return the name of the column that holds the edits which make `view` from the view before it."""
-    return EDITS_PREFIX + view
-
-
-def signal_column(signal: str, view: str) -> str:
-    """Return the full name of a signal: plain on the extracted text, ``signal@view`` elsewhere."""
-    return signal if view == EXTRACTED else f"{signal}@{view}"
-
-
-def signals_schema(views: Sequence[View]) -> pa.Schema:
-    """Return the schema of a signals file: id, source, url digest columns and every signal of every view."""
-    fields = [DOCUMENT.field("id"), DOCUMENT.field("source"), pa.field(TEXT_DIGEST, pa.int64(), nullable=False)]
-    types = {"int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_(), "string": pa.string()}
-    for view in views:
-        tables = [MEASURES[name].signals for name in view.measures]
-        if view.cleaner:
-            tables.append(CLEANERS[view.cleaner].signals)
-        fields += [
-            pa.field(signal_column(name, view.name), types[kind]) for table in tables for name, kind in table.items()
-        ]
-    return pa.schema(fields, metadata={b"curate.schema": b"signals/1"})
-
-
-def view_text(documents: pa.RecordBatch | pa.Table, views: Sequence[str], wanted: str) -> pa.Array:
-    """Return the text (large_string) of documents in the view `wanted`; `views` are the cleaners' views in order."""
-    text = _flat(documents.column("text"))
-    for view in views:
-        if wanted == EXTRACTED:
-            break
-        text = apply_edits(text, _flat(documents.column(edits_column(view))))
-        if view == wanted:
-            break
-    return text
-
-
-def _flat(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-
-
-def measure_batch(
-    documents: pa.RecordBatch, views: Sequence[View], assets: Mapping[str, str]
-) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-    """Return (documents with edits, signals) of a batch of extracted documents. Row by row a pure function."""
-    text = documents.column("text")
-    arrays = list(documents.columns)
-    digests = [xxhash.xxh3_64_intdigest(value.as_buffer() or b"") for value in text]
-    signals = [documents.column("id"), documents.column("source"), pa.array(digests, pa.uint64()).view(pa.int64())]
-    for view in views:
-        measured: dict[str, pa.Array] = {}
-        names: list[str] = []
-        cleaned: dict[str, pa.Array] = {}
-        if view.cleaner:
-            result = CLEANERS[view.cleaner].function(text)
-            arrays.append(result.edits)
-            cleaned = result.signals
-            text = apply_edits(text, result.edits)
-        for name in view.measures:
-            measured |= MEASURES[name].function(text, assets)
-            names += MEASURES[name].signals
-        if view.cleaner:
-            measured |= cleaned
-            names += CLEANERS[view.cleaner].signals
-        signals += [_flat(measured[name]) for name in names]
-    return (
-        pa.RecordBatch.from_arrays(arrays, schema=document_schema(views)),
-        pa.RecordBatch.from_arrays(signals, schema=signals_schema(views)),
-    )
-
-
-def without_text(documents: pa.RecordBatch, dropped: pa.Array) -> pa.RecordBatch:
-    """Return documents whose text and edits are empty where `dropped` (bool [rows])."""
-    columns = []
-    for field, column in zip(documents.schema, documents.columns, strict=True):
-        if field.name == "text" or field.name.startswith(EDITS_PREFIX):
-            nothing = pa.scalar("" if field.name == "text" else [], field.type)
-            column = pc.if_else(dropped, nothing, column)
-        columns.append(column)
-    return pa.RecordBatch.from_arrays(columns, schema=documents.schema)
-
-
 class _Parts:
     """The documents and signals files of one task, rolled so that no part holds more than `roll_bytes` of text."""
 
@@ -188,14 +91,14 @@ class _Parts:
             self._open()
         documents, signals = self._measure(batch)
         if self._text_rules:
-            documents = without_text(documents, pc.invert(_flat(decide(signals, self._text_rules).column("keep"))))
+            documents = without_text(documents, pc.invert(flat(decide(signals, self._text_rules).column("keep"))))
         self._documents.write_batch(documents, row_group_size=len(documents))
         self._signals.write_batch(signals, row_group_size=len(signals))
         self._task.flows["kept"].add(batch.column("id"))
         self._bytes += batch.column("text").nbytes
         for output in self._outputs:
             output.rows += len(batch)
-            output.facts["text_bytes"] = output.facts.get("text_bytes", 0) + _text_bytes(batch.column("text"))
+            output.facts["text_bytes"] = output.facts.get("text_bytes", 0) + text_bytes(batch.column("text"))
         if self._bytes >= self._roll_bytes:
             self.close()
 
@@ -207,7 +110,7 @@ class _Parts:
         for row in range(len(batch)):
             self._task.heartbeat(document_label(batch.column("id")[row].as_py()))
             rows.append(measure_batch(batch.slice(row, 1), self._views, self._assets))
-        return _concat([documents for documents, _ in rows]), _concat([signals for _, signals in rows])
+        return concat([documents for documents, _ in rows]), concat([signals for _, signals in rows])
 
     def _open(self) -> None:
         self._stack = ExitStack()
@@ -227,21 +130,6 @@ class _Parts:
         if self._stack is not None:
             self._stack.close()
             self._stack = None
-
-
-def _concat(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
-    return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
-
-
-def _text_bytes(text: pa.Array) -> int:
-    if not len(text):
-        return 0
-    return int(pc.sum(pc.binary_length(text)).as_py() or 0)
-
-
-def document_label(identity: bytes) -> str:
-    """Return the heartbeat label of a document."""
-    return LABEL + identity.hex()
 
 
 class _Rejects:

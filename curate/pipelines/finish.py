@@ -16,13 +16,13 @@ from curate.engine import exchange
 from curate.engine.driver import check_barrier, total_flow
 from curate.engine.tasks import FileRef, Receipt, hash_json
 from curate.pipelines import mixing
+from curate.pipelines.packing import SHUFFLE_SORT
 from curate.pipelines.settings import Recipe
-from curate.pipelines.stages import SHUFFLE_SORT
 from curate.shards.layout import ShardSpec
 from curate.shards.manifest import MANIFEST_FILE, build_manifest, write_manifest
 
 if TYPE_CHECKING:
-    from curate.pipelines.run import Pipeline
+    from curate.pipelines.pipeline import Pipeline
 
 SHARDS: Final = "shards"
 
@@ -36,8 +36,6 @@ def shards(pipeline: Pipeline, tokenizer: Sequence[FileRef], tally: Mapping[str,
     specs = [
         pipeline.spec(
             "shuffle",
-            "scatter",
-            "stages:scatter_shuffle",
             part.name,
             common,
             signals=[part.signals],
@@ -116,7 +114,7 @@ def pack(pipeline: Pipeline, runs: Sequence[FileRef], partitions: int, spec: Sha
     for index in range(partitions):
         low, high = exchange.partition_range(index, partitions)
         span = {"range": [str(low), str(high)], "partition": index, "spec": settings}
-        specs.append(pipeline.spec("pack", "reduce", "stages:pack_partition", f"partition {index}", span, runs=runs))
+        specs.append(pipeline.spec("pack", f"partition {index}", span, runs=runs))
     if any(pipeline.driver.ledger.find(task.key) is None for task in specs):
         storage.delete(storage.join(folder, MANIFEST_FILE))
     return pipeline.driver.run_phase("pack", specs)

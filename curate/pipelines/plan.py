@@ -17,8 +17,9 @@ from curate.engine.ledger import Ledger
 from curate.engine.tasks import Receipt, TaskSpec
 from curate.filters.quantiles import ROUNDS
 from curate.pipelines import units
+from curate.pipelines.pipeline import Pipeline
 from curate.pipelines.recipe import CleanerStep, DedupStep, Recipe, resolve_steps
-from curate.pipelines.run import Pipeline, open_run
+from curate.pipelines.run import open_run
 
 LAST: Final = "pack"
 NO_SPLIT: Final = "one task: cannot be split"

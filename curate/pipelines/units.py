@@ -20,13 +20,14 @@ from curate.errors import AssetError, InputError, InvariantError, RecipeError
 from curate.filters.language import known_languages
 from curate.filters.measures import CLEANERS, MEASURES
 from curate.filters.rules import ResolvedRule, check_language_codes
-from curate.pipelines.collect import EXTRACTED, CollectSettings, View, signals_schema
+from curate.pipelines.collect import CollectSettings
 from curate.pipelines.recipe import DedupStep, FilterStep, Recipe, Source, required_measures, resolve_steps
+from curate.pipelines.stages import STAGES
+from curate.pipelines.views import EXTRACTED, View, signals_schema
 from curate.readers import READERS, detect_format
 from curate.storage import InputFile
 from curate.tokenize import registry
 
-COLLECT_VERSION = 1
 LANGUAGE_MODEL = "lid.176"
 LISTING_THREADS = 16
 
@@ -218,9 +219,9 @@ def collect_specs(recipe: Recipe, units: Sequence[Unit], shared: Mapping[str, Fi
         specs.append(
             TaskSpec(
                 stage="collect",
-                version=COLLECT_VERSION,
-                kind="map",
-                function="curate.pipelines.collect:collect",
+                version=STAGES["collect"].version,
+                kind=STAGES["collect"].kind,
+                function=STAGES["collect"].function,
                 unit=f"{unit.source.name}/{unit.name}",
                 settings=settings.model_dump(mode="json"),
                 inputs=inputs,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pathlib
 from collections.abc import Callable
 
@@ -74,7 +75,7 @@ def test_cuts_tile_a_file() -> None:
         ranges = units.cut(size, unit_bytes)
         assert ranges[0][0] == 0
         assert ranges[-1][1] == size
-        assert all(end == start for (_, end), (start, _) in zip(ranges, ranges[1:], strict=False))
+        assert all(end == start for (_, end), (start, _) in itertools.pairwise(ranges))
         assert max(end - start for start, end in ranges) <= unit_bytes
 
 

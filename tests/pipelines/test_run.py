@@ -18,10 +18,10 @@ import pytest
 
 from curate.engine.ledger import Ledger
 from curate.errors import RecipeError
-from curate.pipelines.collect import view_text
 from curate.pipelines.recipe import Recipe
 from curate.pipelines.run import Options, Summary, run
 from curate.pipelines.sample_warc import http_message, response
+from curate.pipelines.views import view_text
 from curate.shards.reader import ShardSet
 from curate.shards.verify import verify
 from curate.tokenize import registry

@@ -80,7 +80,9 @@ def test_a_mix_draws_each_source_to_its_share(recipe: Write, crawl: pathlib.Path
 
 
 @pytest.mark.parametrize("shape", ['layout = "documents"', 'packing = "best_fit"\ncontext_length = 256'])
-def test_other_layouts_hold_the_same_tokens(recipe: Write, crawl: pathlib.Path, tmp_path: pathlib.Path, shape: str) -> None:
+def test_other_layouts_hold_the_same_tokens(
+    recipe: Write, crawl: pathlib.Path, tmp_path: pathlib.Path, shape: str
+) -> None:
     plain = start(recipe(two_sources(crawl)), tmp_path / "plain")
     other = start(recipe(two_sources(crawl) + f"[shards]\n{shape}\n"), tmp_path / "other")
     totals = [manifest["totals"] for manifest in (plain, other)]
@@ -96,9 +98,16 @@ def test_sentencepiece_is_trained_on_the_run(recipe: Write, crawl: pathlib.Path,
 
 
 def test_jsonl_and_parquet_are_sources(recipe: Write, tmp_path: pathlib.Path) -> None:
-    lines = [{"body": f"Number {n} of many lines, each with words of its own: {n * n} and {n**3}.", "key": n} for n in range(300)]
-    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress("".join(json.dumps(line) + "\n" for line in lines[:150]).encode()))
-    table = pa.table({"body": [line["body"] for line in lines[140:]], "key": [str(line["key"]) for line in lines[140:]]})
+    lines = [
+        {"body": f"Number {n} of many lines, each with words of its own: {n * n} and {n**3}.", "key": n}
+        for n in range(300)
+    ]
+    (tmp_path / "a.jsonl.gz").write_bytes(
+        gzip.compress("".join(json.dumps(line) + "\n" for line in lines[:150]).encode())
+    )
+    table = pa.table(
+        {"body": [line["body"] for line in lines[140:]], "key": [str(line["key"]) for line in lines[140:]]}
+    )
     pq.write_table(table, tmp_path / "b.parquet", row_group_size=40)
     rest = (
         f'[[sources]]\nname = "lines"\ninput = ["{tmp_path}/a.jsonl.gz", "{tmp_path}/b.parquet"]\n'

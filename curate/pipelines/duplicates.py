@@ -1,0 +1,145 @@
+"""The stages of a dedup step: scatter keys, join run files, find groups, bring the outcome back to each part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from curate.dedup import DEDUPS
+from curate.dedup.groups import ORDER, resolve
+from curate.engine.exchange import merge, write_run
+from curate.engine.tasks import Task
+from curate.pipelines.parts import (
+    part_handle,
+    read_batches,
+    read_kept,
+    read_parquet,
+    read_verdicts,
+    write_verdicts,
+)
+from curate.pipelines.views import TEXT_DIGEST, edits_column, view_text
+from curate.schema import VERDICT, id_words, ids_from_words
+
+DUPLICATE_SORT = (*ORDER, "digest", "part", "row")
+DUPLICATE_ROW = pa.schema([pa.field(name, pa.uint64(), nullable=False) for name in DUPLICATE_SORT])
+CHANGE_SORT = ("part", "row")
+CHANGE_ROW = pa.schema(
+    [
+        pa.field("part", pa.uint64(), nullable=False),
+        pa.field("row", pa.uint64(), nullable=False),
+        pa.field("drop", pa.bool_(), nullable=False),
+        pa.field("kept_hi", pa.uint64(), nullable=False),
+        pa.field("kept_lo", pa.uint64(), nullable=False),
+        pa.field("cluster_size", pa.int64(), nullable=False),
+    ]
+)
+
+
+def scatter_duplicates(task: Task) -> None:
+    """Write the sorted keys of one part's kept documents for a dedup step."""
+    dedup = DEDUPS[task.settings["kind"]]
+    settings = dedup.settings.model_validate(task.settings["settings"])
+    part = part_handle(task.settings["part"])
+    digests = read_parquet(task, task.input("signals"), [TEXT_DIGEST]).column(TEXT_DIGEST).to_numpy()
+    keep = read_kept(task, len(digests))
+    views = task.settings["views"]
+    columns = ["id", "url", "date", "source"]
+    if dedup.needs_text:
+        columns += ["text", *(edits_column(view) for view in views)]
+
+    def rows() -> Iterator[pa.RecordBatch]:
+        for first, batch in read_batches(task, task.input("documents"), columns):
+            kept = keep[first : first + len(batch)]
+            if not kept.any():
+                continue
+            task.heartbeat("batch")
+            numbers = np.flatnonzero(kept)
+            chosen = batch.take(pa.array(numbers))
+            text = view_text(chosen, views, task.settings["view"]) if dedup.needs_text else None
+            keys = dedup.keys(text, pa.Table.from_batches([chosen]), settings, task.settings["priorities"])
+            ids = id_words(chosen.column("id"))
+            valid = keys.valid
+            task.flows["in"].add(chosen.column("id"))
+            task.flows["kept"].add(chosen.column("id"))
+            task.stats["without_key"] += int((~valid).sum())
+            columns_out = [
+                keys.key[:, 0],
+                keys.key[:, 1],
+                keys.rank,
+                ids[:, 0],
+                ids[:, 1],
+                digests[first : first + len(batch)][numbers].view(np.uint64),
+                np.full(len(numbers), part, np.uint64),
+                (first + numbers).astype(np.uint64),
+            ]
+            yield pa.record_batch([pa.array(column[valid]) for column in columns_out], schema=DUPLICATE_ROW)
+
+    with task.write("run", "dedup/{key}-{number}.run") as output:
+        output.rows = write_run(output.path, rows(), DUPLICATE_ROW, DUPLICATE_SORT)
+
+
+def merge_runs(task: Task) -> None:
+    """Join several run files into one: the merge level of an exchange with many small segments."""
+    uris = [task.uri(ref) for ref in task.inputs("runs")]
+    batches = merge(uris)
+    first = next(batches)
+    sort = task.settings["sort"]
+
+    def all_batches() -> Iterator[pa.RecordBatch]:
+        yield first
+        yield from batches
+
+    with task.write("run", "dedup/{key}-{number}.run") as output:
+        output.rows = write_run(output.path, all_batches(), first.schema, sort)
+
+
+def _columns(batch: pa.RecordBatch) -> dict[str, NDArray[np.uint64]]:
+    return {name: batch.column(name).to_numpy() for name in batch.schema.names}
+
+
+def reduce_duplicates(task: Task) -> None:
+    """Find the groups of one key range and write, for each member of a group of two or more, what becomes of it."""
+    low, high = (int(bound) for bound in task.settings["range"])
+    chunks = (_columns(batch) for batch in merge([task.uri(ref) for ref in task.inputs("runs")], low, high))
+
+    def changes() -> Iterator[pa.RecordBatch]:
+        for found in resolve(chunks):
+            told = found["drop"] | (found["size"] > 1)
+            task.stats["duplicates"] += int(found["drop"].sum())
+            names = ("part", "row", "drop", "kept_hi", "kept_lo", "size")
+            yield pa.record_batch([pa.array(found[name][told]) for name in names], schema=CHANGE_ROW)
+
+    with task.write("run", "dedup/{key}-{number}.run") as output:
+        output.rows = write_run(output.path, changes(), CHANGE_ROW, CHANGE_SORT)
+
+
+def apply_duplicates(task: Task) -> None:
+    """Bring what a dedup step found back to the verdicts of one part."""
+    part = part_handle(task.settings["part"])
+    verdicts = read_verdicts(task, read_parquet(task, task.input("signals"), ["id"]).column("id"))
+    before = verdicts.column("keep").combine_chunks()
+    batches = list(merge([task.uri(ref) for ref in task.inputs("runs")], part, part + 1))
+    found = pa.Table.from_batches(batches, schema=CHANGE_ROW)
+    rows = found.column("row").to_numpy()
+    drop = found.column("drop").to_numpy()
+    dropped = np.zeros(len(verdicts), dtype=bool)
+    dropped[rows[drop]] = True
+    words = np.zeros((len(verdicts), 2), dtype=np.uint64)
+    words[rows] = np.stack([found.column("kept_hi").to_numpy(), found.column("kept_lo").to_numpy()], axis=1)
+    sizes = verdicts.column("cluster_size").fill_null(1).to_numpy().copy()
+    sizes[rows] = found.column("cluster_size").to_numpy()
+    keep = pc.and_(before, pa.array(~dropped))
+    reason = task.settings["reason"]
+    added = pc.if_else(pa.array(dropped), pa.scalar(reason), pa.scalar(None, pa.string()))
+    columns = {
+        "keep": keep,
+        "reason": pc.coalesce(verdicts.column("reason").combine_chunks(), added),
+        "kept_id": pc.if_else(pa.array(dropped), ids_from_words(words), verdicts.column("kept_id").combine_chunks()),
+        "cluster_size": pa.array(sizes),
+    }
+    table = pa.table([columns.get(name, verdicts.column(name)) for name in VERDICT.names], schema=VERDICT)
+    write_verdicts(task, table, before)

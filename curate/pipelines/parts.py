@@ -1,0 +1,85 @@
+"""A part: one documents file with its signals, verdicts and tokens, row for row; how stages read and write one.
+
+A part's handle, a hash of its content-addressed name, routes rows of an exchange back to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import xxhash
+from numpy.typing import NDArray
+
+from curate import storage
+from curate.engine.tasks import FileRef, Task
+from curate.pipelines.views import PARQUET
+from curate.schema import VERDICT
+
+
+def part_handle(documents_path: str) -> int:
+    """Return the uint64 that names a part within one run."""
+    return xxhash.xxh3_64_intdigest(documents_path.encode())
+
+
+def read_parquet(task: Task, ref: FileRef, columns: Sequence[str] | None = None) -> pa.Table:
+    """Return columns of a Parquet file of the run."""
+    with storage.open_input(task.uri(ref)) as stream:
+        return pq.ParquetFile(stream).read(columns=list(columns) if columns is not None else None)
+
+
+def read_batches(task: Task, ref: FileRef, columns: Sequence[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Yield (number of the first row, batch) of a Parquet file, one row group at a time."""
+    row = 0
+    with storage.open_input(task.uri(ref)) as stream:
+        file = pq.ParquetFile(stream)
+        for group in range(file.num_row_groups):
+            for batch in file.read_row_group(group, columns=list(columns)).to_batches():
+                yield row, batch
+                row += len(batch)
+
+
+def read_tokens(task: Task, ref: FileRef) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Yield (number of the first row, batch) of a tokens file."""
+    row = 0
+    with storage.open_input(task.uri(ref)) as stream:
+        file = pa.ipc.open_file(stream)
+        for index in range(file.num_record_batches):
+            batch = file.get_batch(index)
+            yield row, batch
+            row += len(batch)
+
+
+def read_verdicts(task: Task, ids: pa.ChunkedArray) -> pa.Table:
+    """Return the verdicts of a part so far (schema VERDICT); everything is kept before the first step."""
+    if task.inputs("verdicts"):
+        return read_parquet(task, task.input("verdicts"))
+    rows = len(ids)
+    empty = pa.ListArray.from_arrays(pa.array(np.zeros(rows + 1, np.int32)), pa.array([], pa.string()))
+    columns = {"id": ids, "keep": pa.array(np.ones(rows, dtype=bool)), "failed": empty, "marks": empty}
+    fields = [columns.get(field.name, pa.nulls(rows, field.type)) for field in VERDICT]
+    return pa.table(fields, schema=VERDICT)
+
+
+def read_kept(task: Task, rows: int) -> NDArray[np.bool_]:
+    """Return which documents of a part are kept so far, bool [rows]."""
+    if not task.inputs("verdicts"):
+        return np.ones(rows, dtype=bool)
+    keep: NDArray[np.bool_] = read_parquet(task, task.input("verdicts"), ["keep"]).column("keep").to_numpy()
+    return keep
+
+
+def write_verdicts(task: Task, verdicts: pa.Table, before: pa.Array) -> None:
+    """Write verdicts and count what this step did to the documents that were kept `before` (bool [rows])."""
+    ids = verdicts.column("id").combine_chunks()
+    keep = verdicts.column("keep").combine_chunks()
+    dropped = pc.and_(before, pc.invert(keep))
+    task.flows["in"].add(ids.filter(before))
+    task.flows["kept"].add(ids.filter(keep))
+    task.flows["dropped"].add(ids.filter(dropped))
+    with task.write("verdicts", "verdicts/{key}-{number}.parquet") as output:
+        pq.write_table(verdicts, output.path, **PARQUET)
+        output.rows = len(verdicts)

@@ -1,0 +1,331 @@
+"""The phases of a recipe in order, from input files to shards and their manifest.
+
+`Pipeline` binds stages to files. It holds one `Part` per documents file and moves all parts from phase to phase; each
+phase is frozen in ``plan/``, brought to its receipts by the driver, and checked at its barrier. Resuming is running:
+what has a receipt is not done again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from curate.dedup import DEDUPS
+from curate.engine import exchange
+from curate.engine.driver import Driver, check_barrier, total_flow
+from curate.engine.tasks import FileRef, Flow, Receipt, TaskSpec
+from curate.errors import InputError
+from curate.filters.quantiles import Search, narrow, with_limits
+from curate.filters.quantiles import merge as merge_histograms
+from curate.filters.rules import Quantile, ResolvedRule
+from curate.pipelines import finish, units
+from curate.pipelines.duplicates import CHANGE_SORT, DUPLICATE_SORT
+from curate.pipelines.recipe import CleanerStep, DedupStep, FilterStep, Recipe, TrainSettings, final_view, resolve_steps
+from curate.pipelines.stages import STAGES
+
+SEED_TRAIN: Final = 0
+
+
+@dataclass(frozen=True)
+class Part:
+    """One documents file and what is known of it, row for row."""
+
+    documents: FileRef
+    signals: FileRef
+    verdicts: FileRef | None = None
+    tokens: FileRef | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the part in messages."""
+        return self.documents.path.rpartition("/")[2].removesuffix(".parquet")
+
+
+class Pipeline:
+    """The phases of one recipe on one driver. `run_phase` of the driver may be replaced by one that only looks."""
+
+    def __init__(self, recipe: Recipe, listed: Sequence[units.Unit], driver: Driver) -> None:
+        self.recipe = recipe
+        self.units = listed
+        self.driver = driver
+        self.parts: list[Part] = []
+        self.kept = Flow()
+        self.views = [view.name for view in units.views_of(recipe) if view.cleaner]
+        self.quarantined: list[Mapping[str, Any]] = []
+
+    def run(self) -> dict[str, Any] | None:
+        """Run every phase and return the manifest, None if the recipe makes no shards."""
+        named = None
+        if self.recipe.tokenizer is not None and self.recipe.tokenizer.train is None:
+            named = units.tokenizer_refs(self.recipe, self.driver.run)
+        self.collect()
+        self.duplicates("duplicate.id", "id", {}, None)
+        pending: list[ResolvedRule] = []
+        for step in resolve_steps(self.recipe):
+            if isinstance(step, CleanerStep):
+                continue
+            if isinstance(step, DedupStep):
+                self.decide(pending)
+                pending = []
+                self.duplicates(f"duplicate.{step.name}", step.kind, step.settings.model_dump(mode="json"), step.view)
+                continue
+            assert isinstance(step, FilterStep)
+            rules = list(step.rules)
+            if any(rule.waits_for() for rule in rules):
+                self.decide(pending)
+                pending, rules = [], self.find_quantiles(step.name, rules)
+            pending += rules
+        self.decide(pending)
+        if self.recipe.tokenizer is None:
+            self.tally()
+            return None
+        tokenizer = named or self.train(self.recipe.tokenizer.train)
+        self.tokenize(tokenizer)
+        tally = self.tally()
+        return finish.shards(self, tokenizer, tally)
+
+    def spec(self, stage: str, unit: str, settings: Mapping[str, Any], **inputs: Iterable[FileRef | None]) -> TaskSpec:
+        """Return a task of a stage; inputs that are None are left out."""
+        given = {name: tuple(ref for ref in refs if ref is not None) for name, refs in inputs.items()}
+        entry = STAGES[stage]
+        return TaskSpec(
+            stage=stage,
+            version=entry.version,
+            kind=entry.kind,
+            function=entry.function,
+            unit=unit,
+            settings=settings,
+            inputs={name: refs for name, refs in given.items() if refs},
+            libraries=entry.libraries,
+        )
+
+    def collect(self) -> None:
+        """Read, extract, clean and measure every unit."""
+        views = units.views_of(self.recipe)
+        listed = self.units
+        refs = units.asset_refs(self.recipe, units.needed_assets(views), self.driver.run)
+        receipts = self.driver.run_phase("collect", units.collect_specs(self.recipe, listed, refs))
+        units.check_tiles(listed, receipts)
+        self.quarantined = [found for receipt in receipts for found in receipt.quarantined]
+        for receipt in receipts:
+            pairs = zip(receipt.files("documents"), receipt.files("signals"), strict=True)
+            self.parts += [Part(documents, signals) for documents, signals in pairs]
+        self.kept = total_flow(receipts, "kept")
+        if not self.parts:
+            reasons = Counter[str]()
+            for receipt in receipts:
+                reasons.update(
+                    {name: n for name, n in receipt.stats.items() if name.startswith(("error.", "skipped."))}
+                )
+            told = ", ".join(f"{count} {name}" for name, count in reasons.most_common(5)) or "the files are empty"
+            raise InputError("no_documents", f"no document could be read from {len(listed)} input units ({told})")
+
+    def advance(self, phase: str, receipts: Sequence[Receipt], name: str) -> None:
+        """Check a barrier over all parts and take in each part's new file."""
+        check_barrier(phase, self.kept, total_flow(receipts, "in"))
+        self.kept = total_flow(receipts, "kept")
+        self.parts = [
+            replace(part, **{name: receipt.files(name)[0]}) for part, receipt in zip(self.parts, receipts, strict=True)
+        ]
+
+    def decide(self, rules: Sequence[ResolvedRule]) -> None:
+        """Apply rules to every part."""
+        if not rules:
+            return
+        settings = {"rules": [rule.model_dump(mode="json") for rule in rules]}
+        specs = [
+            self.spec(
+                "decide",
+                part.name,
+                settings,
+                signals=[part.signals],
+                verdicts=[part.verdicts],
+            )
+            for part in self.parts
+        ]
+        names = dict.fromkeys(rule.reason.partition(".")[0] for rule in rules)
+        phase = "decide-" + "-".join(names)
+        self.advance(phase, self.driver.run_phase(phase[:80], specs), "verdicts")
+
+    def find_quantiles(self, step: str, rules: list[ResolvedRule]) -> list[ResolvedRule]:
+        """Return the rules of a step with their quantile bounds found over the documents kept so far."""
+        types = units.signal_types(self.recipe)
+        found = []
+        for rule in rules:
+            resolved = rule
+            for side in rule.waits_for():
+                bound = rule.low if side == "low" else rule.high
+                assert isinstance(bound, Quantile)
+                search = Search()
+                while not search.finished:
+                    settings = {
+                        "rule": rule.model_dump(mode="json"),
+                        "side": side,
+                        "search": search.model_dump(mode="json"),
+                    }
+                    specs = [
+                        self.spec(
+                            "quantile",
+                            part.name,
+                            settings,
+                            signals=[part.signals],
+                            verdicts=[part.verdicts],
+                        )
+                        for part in self.parts
+                    ]
+                    receipts = self.driver.run_phase(f"quantile-{step}-{search.round}", specs)
+                    merged = merge_histograms(receipt.facts["histogram"] for receipt in receipts)
+                    search = narrow(search, merged, bound.quantile, side)
+                integer = types[rule.signal] == "int64"
+                resolved = with_limits(resolved, side, search, integer=integer)
+            found.append(resolved)
+        return found
+
+    def duplicates(self, reason: str, kind: str, settings: Mapping[str, Any], view: str | None) -> None:
+        """Run one dedup step: scatter keys, reduce key ranges, bring the outcome back to each part."""
+        entry = DEDUPS[kind]
+        common = {
+            "kind": kind,
+            "settings": settings,
+            "version": entry.version,
+            "view": view,
+            "views": self.views if entry.needs_text else [],
+            "priorities": {source.name: source.priority for source in self.recipe.sources},
+        }
+        specs = [
+            replace(
+                self.spec(
+                    "duplicates.scatter",
+                    part.name,
+                    common | {"part": part.documents.path},
+                    documents=[part.documents],
+                    signals=[part.signals],
+                    verdicts=[part.verdicts],
+                ),
+                libraries=tuple(sorted({*entry.libraries, "pyarrow"})),
+            )
+            for part in self.parts
+        ]
+        receipts = self.driver.run_phase(f"{reason}-scatter", specs)
+        check_barrier(reason, self.kept, total_flow(receipts, "in"))
+        runs, partitions = self.gather(reason, receipts, DUPLICATE_SORT)
+        changes = self.reduce(
+            f"{reason}-reduce",
+            partitions,
+            lambda index, span: self.spec("duplicates.reduce", f"{reason} {index}", span, runs=runs),
+        )
+        found, _ = self.gather(f"{reason}-changes", changes, CHANGE_SORT)
+        specs = [
+            self.spec(
+                "duplicates.apply",
+                part.name,
+                {"reason": reason, "part": part.documents.path},
+                signals=[part.signals],
+                verdicts=[part.verdicts],
+                runs=found,
+            )
+            for part in self.parts
+        ]
+        self.advance(reason, self.driver.run_phase(f"{reason}-apply", specs), "verdicts")
+
+    def gather(self, phase: str, receipts: Sequence[Receipt], sort: Sequence[str]) -> tuple[list[FileRef], int]:
+        """Return the run files of a scatter, joined by merge levels while a reducer would read too many or too small
+        pieces, and the number of partitions."""
+        runs = [ref for receipt in receipts for ref in receipt.files("run") if ref.rows]
+        total = sum(ref.bytes for ref in runs)
+        partitions = exchange.partition_count(total, self.recipe.engine.partition_bytes)
+        while groups := exchange.merge_groups(len(runs), total, partitions):
+            specs = [
+                self.spec(
+                    "merge",
+                    f"{phase} {group.start}-{group.stop - 1}",
+                    {"sort": list(sort)},
+                    runs=[runs[index] for index in group],
+                )
+                for group in groups
+            ]
+            merged = self.driver.run_phase(f"{phase}-merge", specs)
+            runs = [receipt.files("run")[0] for receipt in merged]
+        return runs, partitions
+
+    def reduce(self, phase: str, partitions: int, make: Callable[[int, dict[str, Any]], TaskSpec]) -> list[Receipt]:
+        """Run one task per partition of an exchange."""
+        spans = [exchange.partition_range(index, partitions) for index in range(partitions)]
+        # 2**64 is no JSON number that every reader keeps: bounds travel as text
+        specs = [make(index, {"range": [str(low), str(high)]}) for index, (low, high) in enumerate(spans)]
+        return self.driver.run_phase(phase, specs)
+
+    def train(self, settings: TrainSettings | None) -> list[FileRef]:
+        """Train a tokenizer on the documents that are kept and return its files."""
+        assert settings is not None
+        tally = self.tally()
+        kept_bytes = sum(
+            count for key, count in tally.items() if key.startswith("tally|") and key.endswith("|kept|bytes")
+        )
+        last_key = min((1 << 64) - 1, (settings.sample_bytes << 64) // max(1, kept_bytes))
+        spec = self.spec(
+            "tokenizer",
+            f"{settings.kind} {settings.vocab_size}",
+            {
+                "kind": settings.kind,
+                "vocab_size": settings.vocab_size,
+                "options": settings.options(),
+                "seed": SEED_TRAIN,
+                "last_key": str(last_key),
+                "views": self.views,
+                "view": final_view(self.recipe),
+            },
+            documents=[part.documents for part in self.parts],
+            verdicts=[part.verdicts for part in self.parts],
+        )
+        (receipt,) = self.driver.run_phase("tokenizer", [spec])
+        return list(receipt.files("tokenizer"))
+
+    def tokenize(self, tokenizer: Sequence[FileRef]) -> None:
+        """Encode every document of every part."""
+        settings = self.recipe.tokenizer
+        assert settings is not None
+        common = {
+            "add_bos": settings.add_bos,
+            "add_eos": settings.add_eos,
+            "tokenizer_name": settings.name or "",
+            "views": self.views,
+            "view": final_view(self.recipe),
+        }
+        specs = [
+            self.spec(
+                "tokenize",
+                part.name,
+                common,
+                documents=[part.documents],
+                tokenizer=tokenizer,
+            )
+            for part in self.parts
+        ]
+        receipts = self.driver.run_phase("tokenize", specs)
+        self.parts = [
+            replace(part, tokens=receipt.files("tokens")[0]) for part, receipt in zip(self.parts, receipts, strict=True)
+        ]
+
+    def tally(self) -> Counter[str]:
+        """Count documents, bytes and tokens by source, language and outcome."""
+        seed = self.recipe.mix.seed if self.recipe.mix.tokens else None
+        specs = [
+            self.spec(
+                "tally",
+                part.name,
+                {"mix_seed": seed},
+                signals=[part.signals],
+                verdicts=[part.verdicts],
+                tokens=[part.tokens],
+            )
+            for part in self.parts
+        ]
+        total: Counter[str] = Counter()
+        receipts = self.driver.run_phase("tally", specs)
+        check_barrier("tally", self.kept, total_flow(receipts, "kept"))
+        for receipt in receipts:
+            total.update(receipt.stats)
+        return total
