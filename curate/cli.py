@@ -192,7 +192,7 @@ def stats_command(
 def samples_command(
     run: RunPath,
     reason: Annotated[
-        str | None, typer.Option(help="A rule (c4.min_sentences), a filter (c4), duplicate.exact or error.KIND.")
+        str | None, typer.Option(help="A rule (c4.sentences), a filter (c4), duplicate.exact or error.KIND.")
     ] = None,
     number: Annotated[int, typer.Option("-n", "--number", min=1, help="How many documents.")] = 10,
     kept: Annotated[bool, typer.Option("--kept", help="Those that passed and were kept.")] = False,

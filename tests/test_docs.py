@@ -305,7 +305,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built-in crawl, books beside it, and the README's recipe."""
     folder = tmp_path_factory.mktemp("readme")
     paths = curate.write_sample(str(folder / "crawl"))
-    truth = next(Path(path) for path in paths if str(path).endswith("truth.jsonl"))
+    truth = next(Path(path) for path in paths if str(path).endswith(".truth.jsonl"))
     pages = [json.loads(line) for line in truth.read_text(encoding="utf-8").splitlines()]
     books = [page for page in pages if page["kind"] == "article" and page["language"] == "en"]
     (folder / "books").mkdir()

@@ -18,7 +18,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -96,8 +96,12 @@ class Driver:
         self.used: list[Receipt] = []
         self._phases = 0
 
-    def run_phase(self, name: str, specs: Sequence[TaskSpec]) -> list[Receipt]:
+    def run_phase(
+        self, name: str, specs: Sequence[TaskSpec], prepare: Callable[[], None] | None = None
+    ) -> list[Receipt]:
         """Bring every task of a phase to its receipt; return the receipts in the order of `specs`.
+
+        `prepare` is called once before the first task, if there is any to run.
 
         Raises TaskError, StorageFullError or RetryableError after what was running has finished.
         """
@@ -108,6 +112,8 @@ class Driver:
         missing = {key: spec for key, spec in zip(keys, specs, strict=True) if key not in found}
         self.progress.phase(name, len(keys), len(keys) - len(missing))
         if missing:
+            if prepare is not None:
+                prepare()
             found |= self._run_missing(list(missing.values()))
             self.ledger.compact()
         receipts = [found[key] for key in keys]

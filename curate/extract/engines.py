@@ -78,14 +78,14 @@ def find_engine(name: str) -> Callable[[str], str]:
         return ENGINES[name]
     module, colon, attribute = name.partition(":")
     if not colon:
-        raise RecipeError(f"extract.engine = {name!r} is not one of {', '.join(ENGINES)}, nor a module:function")
+        raise RecipeError(f"{name!r} is not one of {', '.join(ENGINES)}, nor a module:function")
     try:
         engine: Callable[[str], str] = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         hint = "the module must be importable where the run starts"
-        raise RecipeError(f"extract.engine = {name!r}: {error}; {hint}") from error
+        raise RecipeError(f"{name!r}: {error}; {hint}") from error
     if not callable(engine):
-        raise RecipeError(f"extract.engine = {name!r}: is not a function")
+        raise RecipeError(f"{name!r} is not a function")
     return engine
 
 

@@ -20,7 +20,7 @@ class Measure(NamedTuple):
     """A function of texts (large_string [rows]) and assets that returns one array per signal.
 
     signals: dtype by signal name, 'int64', 'float64', 'bool' or 'string'. libraries: distributions whose version shapes
-    the output. assets: what `function` needs a path of. expensive: measured for documents that survived a decide step.
+    the output. assets: what `function` needs a path of.
     """
 
     signals: dict[str, str]
@@ -28,7 +28,6 @@ class Measure(NamedTuple):
     version: int = 1
     libraries: tuple[str, ...] = ()
     assets: tuple[str, ...] = ()
-    expensive: bool = False
 
 
 class Cleaner(NamedTuple):

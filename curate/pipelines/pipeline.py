@@ -21,9 +21,11 @@ from curate.filters.quantiles import Search, narrow, with_limits
 from curate.filters.quantiles import merge as merge_histograms
 from curate.filters.rules import Quantile, ResolvedRule
 from curate.pipelines import finish, units
+from curate.pipelines.collect import warm_up
 from curate.pipelines.duplicates import CHANGE_SORT, DUPLICATE_SORT
 from curate.pipelines.recipe import CleanerStep, DedupStep, FilterStep, Recipe, TrainSettings, final_view, resolve_steps
 from curate.pipelines.stages import STAGES
+from curate.pipelines.views import View
 
 SEED_TRAIN: Final = 0
 
@@ -106,7 +108,8 @@ class Pipeline:
         views = units.views_of(self.recipe)
         listed = self.units
         refs = units.asset_refs(self.recipe, units.needed_assets(views), self.driver.run)
-        receipts = self.driver.run_phase("collect", units.collect_specs(self.recipe, listed, refs))
+        specs = units.collect_specs(self.recipe, listed, refs)
+        receipts = self.driver.run_phase("collect", specs, lambda: self.compile_kernels(views))
         units.check_tiles(listed, receipts)
         self.quarantined = [found for receipt in receipts for found in receipt.quarantined]
         for receipt in receipts:
@@ -121,6 +124,13 @@ class Pipeline:
                 )
             told = ", ".join(f"{count} {name}" for name, count in reasons.most_common(5)) or "the files are empty"
             raise InputError("no_documents", f"no document could be read from {len(listed)} input units ({told})")
+
+    def compile_kernels(self, views: Sequence[View]) -> None:
+        """Compile the text kernels once, into numba's cache on disk, instead of in every worker at the same time."""
+        self.driver.progress.note("preparing text kernels; the first run on a machine compiles them")
+        names = units.needed_assets(views)
+        paths = tuple((name, units.local_asset(self.recipe, name)) for name in names)
+        warm_up(tuple(views), self.recipe.extract, paths)
 
     def advance(self, phase: str, receipts: Sequence[Receipt], name: str) -> None:
         """Check a barrier over all parts and take in each part's new file."""

@@ -7,7 +7,7 @@ names of what follows.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -70,7 +70,9 @@ class Looker(Driver):
         super().__init__(scratch, ledger, InlineExecutor(), Limits(), Silent())
         self.phases: list[tuple[str, int]] = []
 
-    def run_phase(self, name: str, specs: Sequence[TaskSpec]) -> list[Receipt]:
+    def run_phase(
+        self, name: str, specs: Sequence[TaskSpec], prepare: Callable[[], None] | None = None
+    ) -> list[Receipt]:
         """Return the receipts of a finished phase in the order of `specs`; raise PlanStop at any other."""
         found = {spec.key: receipt for spec in specs if (receipt := self.ledger.find(spec.key))}
         if len(found) < len({spec.key for spec in specs}):

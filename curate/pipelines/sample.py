@@ -2,7 +2,7 @@
 
 The texts (``sample/*.md``) were written for this project. They are served from made-up hosts in five layouts, with the
 company that a crawl keeps: mirrors, near-copies, older captures, revisits, spam, thin pages, broken HTML, wrong and
-unusual character sets, redirects, errors and files that are no pages. ``truth.jsonl`` says for every capture what it
+unusual character sets, redirects, errors and files that are no pages. ``.truth.jsonl`` says for every capture what it
 is, so that tests can ask whether the pipeline saw the same. No chance is involved: every call writes the same records.
 """
 
@@ -22,13 +22,14 @@ from curate.pipelines.sample_odd import ENCODINGS, breakages, near_copy, odd_pag
 from curate.pipelines.sample_page import Article, Page, Site, html_page, slug
 
 FILES: Final = 4
-TRUTH: Final = "truth.jsonl"
+TRUTH: Final = ".truth.jsonl"
+"""Hidden, so that a folder given as input holds the crawl alone."""
 _START: Final = datetime(2024, 3, 1, 6, tzinfo=UTC)
 _BROKEN_SITE: Final = "en-nature"
 
 
 def write_sample(folder: str) -> list[str]:
-    """Write ``sample-00000.warc.gz`` … and ``truth.jsonl`` into a folder or URI prefix; return their paths.
+    """Write ``sample-00000.warc.gz`` … and ``.truth.jsonl`` into a folder or URI prefix; return their paths.
 
     A line of the truth holds file, record_id, url, date, status, language ("" if there is no text), kind, note, of (the
     URL that a copy was made from), expect (``document``, ``skipped`` or ``error``) and the text that a reader would see

@@ -98,13 +98,14 @@ def _encode(task: Task, tokenizer: Tokenizer, ids: pa.Array, text: pa.Array) -> 
 def tally_part(task: Task) -> None:
     """Count documents, bytes and tokens of one part by source, language and what became of them.
 
-    Statistics are keyed ``tally|source|language|reason|unit``; reason is ``kept`` for kept documents. With a token
-    budget also ``mix|source|bin``: kept tokens over the selection key, from which quotas are found.
+    Statistics are keyed ``tally|source|language|reason|unit``; reason is ``kept`` for kept documents. Documents that a
+    rule marked are ``mark|source|reason``. With a token budget also ``mix|source|bin``: kept tokens over the selection
+    key, from which quotas are found.
     """
     names = pq.read_schema(storage.open_input(task.uri(task.input("signals")))).names
     wanted = ["id", "source", "text.bytes", *(["language.code"] if "language.code" in names else [])]
     signals = read_parquet(task, task.input("signals"), [name for name in wanted if name in names])
-    verdicts = read_parquet(task, task.input("verdicts"), ["id", "keep", "reason"])
+    verdicts = read_parquet(task, task.input("verdicts"), ["id", "keep", "reason", "marks"])
     lengths = np.zeros(len(signals), dtype=np.int64)
     if task.inputs("tokens"):
         for first, batch in read_tokens(task, task.input("tokens")):
@@ -129,6 +130,9 @@ def tally_part(task: Task) -> None:
         task.stats[key + "bytes"] += row["bytes_sum"]
         if task.inputs("tokens"):
             task.stats[key + "tokens"] += row["tokens_sum"]
+    for marks, name in zip(verdicts.column("marks").to_pylist(), table.column("source").to_pylist(), strict=True):
+        for mark in marks:
+            task.stats[f"mark|{name}|{mark}"] += 1
     keep = verdicts.column("keep").to_numpy()
     ids = verdicts.column("id").combine_chunks()
     task.flows["in"].add(ids)

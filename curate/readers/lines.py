@@ -31,6 +31,8 @@ class Line(NamedTuple):
 
 def read_lines(file: InputFile, start: int, end: int, max_bytes: int) -> Iterator[Line]:
     """Yield the lines that start in [start, end), those above `max_bytes` and damaged frames as errors."""
+    if start >= end:
+        return
     with Frames(file) as frames:
         plain = frames.codec == "plain"
         frames.source.seek(start)

@@ -70,7 +70,7 @@ class _Found(NamedTuple):
 
 def read_samples(run: str, reason: str | None = None, *, number: int = 10, kept: bool = False) -> list[Sample]:
     """Return `number` documents nearest to the line of `reason`: those that were dropped for it, or with `kept` those
-    that passed it and were kept. A reason is a rule (``c4.min_sentences``), a whole filter (``c4``), a dedup step
+    that passed it and were kept. A reason is a rule (``c4.sentences``), a whole filter (``c4``), a dedup step
     (``duplicate.exact``) or an error (``error.html_too_deep``); None means every rule.
 
     Raises RecipeError for a folder that is no run and for a reason that no step of it has.

@@ -97,6 +97,8 @@ def show_stats(console: Console, stats: Stats, by: str = "both") -> None:
         console.print(table)
     console.print()
     console.print(tables.sum_line(stats))
+    for name, count in stats.marks.items():
+        console.print(Text(f"marked {printable(name)}: {counted(count, 'document')}"))
     if stats.quarantined:
         console.print(f"{count_text(len(stats.quarantined))} of the errors are documents in quarantine")
     if by in ("both", "language") and stats.languages:

@@ -60,7 +60,8 @@ class Group(NamedTuple):
 
 
 class Stats(NamedTuple):
-    """The counts of one run. `unfinished` says what is missing; then `steps` holds what is known so far."""
+    """The counts of one run. `unfinished` says what is missing; then `steps` holds what is known so far. `marks` counts
+    documents that rules marked, dropped or not."""
 
     run: str
     name: str
@@ -71,6 +72,7 @@ class Stats(NamedTuple):
     documents: Amount
     steps: Sequence[Step]
     kept: Amount
+    marks: Mapping[str, int]
     languages: Sequence[Group]
     sources: Sequence[Group]
     source_records: Mapping[str, Mapping[str, int]]
@@ -101,6 +103,7 @@ class Stats(NamedTuple):
             ],
             "dropped": self.dropped._asdict(),
             "kept": self.kept._asdict(),
+            "marks": dict(self.marks),
             "languages": [_group_json(group) for group in self.languages],
             "sources": [
                 _group_json(group) | {"records": dict(self.source_records.get(group.name, {}))}
@@ -172,9 +175,20 @@ def _tallied(folder: RunFolder, phase: Phase, sources: Sequence[str], facts: Map
         documents=total(cells.values(), nothing),
         steps=[Step(name, found) for name, found in steps.items()],
         kept=reasons.get(KEPT, nothing),
+        marks=_marks(phase.done),
         languages=_groups(cells, lambda key: key[1], nothing),
         sources=_groups(cells, lambda key: key[0], nothing),
     )
+
+
+def _marks(receipts: Iterable[Receipt]) -> dict[str, int]:
+    """Return how many documents each rule marked."""
+    marks: Counter[str] = Counter()
+    for receipt in receipts:
+        for name, count in receipt.stats.items():
+            if name.startswith("mark|"):
+                marks[name.rpartition("|")[2]] += count
+    return _of_prefix(marks, "")
 
 
 def _unfinished(folder: RunFolder, collected: int, facts: Mapping[str, Any]) -> Stats:
@@ -193,6 +207,7 @@ def _unfinished(folder: RunFolder, collected: int, facts: Mapping[str, Any]) -> 
         documents=Amount(collected, None, None),
         steps=steps,
         kept=Amount(collected - dropped, None, None),
+        marks={},
         languages=[],
         sources=[],
     )
