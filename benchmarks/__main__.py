@@ -32,6 +32,7 @@ PACKAGES: Final = (
     "curate-llm", "datatrove", "trafilatura", "resiliparse", "fastwarc", "fasttext-community", "tiktoken",
     "sentencepiece", "spacy", "pyarrow", "numpy", "numba", "ray",
 )  # fmt: skip
+LOG_WIDTH: Final = 160
 README: Final = Path(__file__).with_name("README.md")
 COLUMNS: Final = ("what; compared with", "curate", "other", "ratio", "wanted")
 
@@ -39,7 +40,7 @@ COLUMNS: Final = ("what; compared with", "curate", "other", "ratio", "wanted")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what was asked for; return 1 if a side failed."""
     options = parse(arguments)
-    console = Console(soft_wrap=not sys.stdout.isatty())
+    console = Console() if sys.stdout.isatty() else Console(width=LOG_WIDTH)
     if not crawl_files(options.data):
         console.print(f"skipped: no sample crawl in {options.data}/sample-crawl; give its parent with --data FOLDER")
         return 0

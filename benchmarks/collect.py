@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from benchmarks import ours
 from benchmarks.inputs import Inputs
-from benchmarks.measure import Meter, Row, Sample, against, spread
+from benchmarks.measure import Meter, Row, Sample, against, divided
 
 TITLE: Final = "Collect from WARC"
 WANTED: Final = 10.0
@@ -35,7 +35,7 @@ def whole(inputs: Inputs, meter: Meter) -> dict[str, Any]:
 
 def rows(samples: dict[str, list[Sample]]) -> list[Row]:
     """Return the table of this comparison."""
-    what = "read, extract, language, four filters, write"
+    what = "WARC to verdicts"
     curate, floor = samples["curate"], samples["floor"]
     table = [
         against(
@@ -51,16 +51,5 @@ def rows(samples: dict[str, list[Sample]]) -> list[Row]:
             percent=True,
         ),
     ]
-    if floor:
-        for step in ("read", "decode", "extract", "language"):
-            seconds = [sample.facts["spent"][step] for sample in floor]
-            table.append(Row(f"of the floor: {step}", "", f"{spread(seconds, 2)} CPU-s"))
-    if curate:
-        for stage in ("collect", "decide"):
-            seconds = [sample.facts["stages"][stage] for sample in curate]
-            table.append(Row(f"of the run: stage {stage}", f"{spread(seconds, 2)} CPU-s"))
-        rest = [
-            sample.cpu_s - sum(sample.facts["stages"][stage] for stage in ("collect", "decide")) for sample in curate
-        ]
-        table.append(Row("of the run: everything else (plan, ledger, equal ids, counts)", f"{spread(rest, 2)} CPU-s"))
+    table.append(Row("CPU-s of a run, by stage or call", divided(curate, "stages"), divided(floor, "spent")))
     return table

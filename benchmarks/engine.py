@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from benchmarks import ours
 from benchmarks.inputs import Inputs
-from benchmarks.measure import Meter, Row, Sample, against, spread
+from benchmarks.measure import Meter, Row, Sample, against, divided, spread
 
 TITLE: Final = "Whole run and engine"
 STEPS: Final = ("language", *ours.FILTER_STEPS, "url", "exact")
@@ -58,13 +58,17 @@ def rows(samples: dict[str, list[Sample]]) -> list[Row]:
             percent=True,
         )
     ]
+    table.append(
+        Row(
+            "CPU-s of a run, by stage or call",
+            divided(inline_runs, "stages"),
+            divided(samples["native parts"], "spent"),
+        )
+    )
     if inline_runs:
         tasks = inline_runs[0].facts["tasks"]
         around = [100 * (run.cpu_s - sum(run.facts["stages"].values())) / run.cpu_s for run in inline_runs]
         table.append(Row(f"outside of tasks (plan, ledger, barriers; {tasks} tasks)", f"{spread(around, 1)}% of CPU-s"))
-        for stage in sorted({stage for run in inline_runs for stage in run.facts["stages"]}):
-            seconds = [run.facts["stages"][stage] for run in inline_runs]
-            table.append(Row(f"of the run: {stage}", f"{spread(seconds, 2)} CPU-s"))
     for name in ("ray, 1 worker", "ray, 2 workers"):
         if samples[name] and inline_runs:
             wall = [run.wall_s for run in samples[name]]

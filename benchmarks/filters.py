@@ -27,9 +27,9 @@ def decide_texts(inputs: Inputs, meter: Meter, steps: tuple[str, ...]) -> dict[s
     """Measure what a collect task and a decide task do with a batch of text in memory."""
     from curate import assets
     from curate.filters.decide import decide
-    from curate.pipelines.collect import measure_batch
     from curate.pipelines.recipe import FilterStep, resolve_steps
     from curate.pipelines.units import needed_assets, views_of
+    from curate.pipelines.views import measure_batch
 
     recipe = ours.recipe(inputs, "filters", steps, inputs.crawl)
     views = views_of(recipe)

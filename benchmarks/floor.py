@@ -64,7 +64,7 @@ def loop(folder: str, model: Any, encoder: Any) -> dict[str, Any]:
             for record in ArchiveIterator(stream, record_types=WarcRecordType.response, parse_http=True):
                 body = record.reader.read()
                 read = clock()
-                html = bytes_to_str(body, detect_encoding(body))
+                html = bytes_to_str(body, detect_encoding(body) or "utf-8")
                 decoded = clock()
                 text = extract_plain_text(html, main_content=True)
                 extracted = clock()

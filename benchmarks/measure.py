@@ -173,8 +173,12 @@ def spread(values: Sequence[float], digits: int | None = None, unit: str = "") -
 
 
 def rate(samples: Sequence[Sample], unit: str) -> str:
-    """Return documents or MB per CPU-second of some runs."""
-    return spread([sample.per_cpu_s(unit) for sample in samples], unit=f" {unit}/CPU-s") if samples else "not run"
+    """Return documents (unit ``documents``) or MB (unit ``MB``) per CPU-second of some runs."""
+    return (
+        spread([sample.per_cpu_s(unit) for sample in samples], unit=f" {'docs' if unit == 'documents' else unit}/CPU-s")
+        if samples
+        else "not run"
+    )
 
 
 def ratio(ours: Sequence[Sample], other: Sequence[Sample], unit: str) -> list[float]:
@@ -199,6 +203,18 @@ def against(
     told = spread(scaled, 0 if percent else None, "%" if percent else "×")
     aim = "" if wanted is None else f"≥ {100 * wanted:.0f}%" if percent else f"≥ {wanted:g}×"
     return Row(what, rate(ours, unit), rate(other, unit), told, verdict(aim, statistics.median(values), wanted))
+
+
+def divided(samples: Sequence[Sample], key: str) -> str:
+    """Return how the CPU-seconds of a run divide (``facts[key]``), the median of each part, the largest first."""
+    if not samples:
+        return ""
+    names = sorted({name for sample in samples for name in sample.facts[key]})
+    middle = {name: statistics.median(sample.facts[key].get(name, 0.0) for sample in samples) for name in names}
+    told = [
+        f"{name} {middle[name]:.2f}" for name in sorted(names, key=lambda name: -middle[name]) if middle[name] >= 0.005
+    ]
+    return ", ".join(told)
 
 
 def verdict(aim: str, value: float, least: float | None) -> str:

@@ -68,14 +68,16 @@ LIBRARIES: Final[dict[str, tuple[str, ...]]] = {
 """The distributions whose versions shape each engine's output (resiliparse also detects character sets)."""
 
 
-@functools.cache
 def find_engine(name: str) -> Callable[[str], str]:
     """Return the engine of a name: one of `ENGINES`, or the user's own ``module:function`` from HTML to text.
 
     Raises RecipeError if there is none.
     """
-    if name in ENGINES:
-        return ENGINES[name]
+    return ENGINES[name] if name in ENGINES else _imported(name)
+
+
+@functools.cache
+def _imported(name: str) -> Callable[[str], str]:
     module, colon, attribute = name.partition(":")
     if not colon:
         raise RecipeError(f"{name!r} is not one of {', '.join(ENGINES)}, nor a module:function")
