@@ -8,8 +8,10 @@ outputs beside their final places, commits them, and then its receipt; a receipt
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib
+import importlib.metadata
 import json
 import os
 import resource
@@ -20,7 +22,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version as library_version
 from typing import Any, Final, Literal
 
 import pyarrow as pa
@@ -61,7 +62,7 @@ class TaskSpec:
     inputs: Mapping[str, Sequence[FileRef]]
     libraries: Sequence[str] = ()
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         """32 hex digits that change when, and only when, the output bytes may change."""
         content = {
@@ -69,7 +70,7 @@ class TaskSpec:
             "version": self.version,
             "settings": self.settings,
             "inputs": {name: [ref.id for ref in refs] for name, refs in self.inputs.items()},
-            "libraries": {name: library_version(name) for name in sorted(self.libraries)},
+            "libraries": {name: _library_version(name) for name in sorted(self.libraries)},
         }
         return hash_json(content)
 
@@ -82,6 +83,9 @@ class TaskSpec:
         """Return the spec that `to_json` wrote."""
         inputs = {name: tuple(FileRef(**ref) for ref in refs) for name, refs in data["inputs"].items()}
         return TaskSpec(**{**data, "inputs": inputs})
+
+
+_library_version = functools.cache(importlib.metadata.version)
 
 
 def hash_json(data: Any) -> str:
@@ -312,6 +316,10 @@ def resolve_function(name: str) -> Callable[[Task], None]:
 
 def peak_rss_bytes() -> int:
     """Return the peak resident memory of this process in bytes."""
+    if sys.platform == "linux":
+        # ru_maxrss would begin with the peak of the process that this one was forked from
+        with open("/proc/self/status") as stream:
+            return next(int(line.split()[1]) for line in stream if line.startswith("VmHWM:")) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

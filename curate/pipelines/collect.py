@@ -179,7 +179,7 @@ class _Batch:
     def add(self, page: Page, text: str) -> None:
         """Append one extracted page."""
         self._rows.append((page, text))
-        self.bytes += len(text) + DOCUMENT_OVERHEAD_BYTES
+        self.bytes += (len(text) if text.isascii() else len(text.encode())) + DOCUMENT_OVERHEAD_BYTES
 
     def take(self) -> pa.RecordBatch:
         """Return the batch (schema DOCUMENT) and start a new one."""
@@ -312,7 +312,8 @@ def _page(task: Task, settings: CollectSettings, page: Page, batch: _Batch, reje
     except InputError as error:
         rejects.add(page, f"error.{error.kind}", str(error))
         return
-    batch.add(page, text)
+    # the page's bytes are not needed any more, and a batch of short texts may come from very large pages
+    batch.add(page._replace(body=None), text)
 
 
 def _without_skipped(task: Task, batch: pa.RecordBatch, rejects: _Rejects) -> pa.RecordBatch:

@@ -92,7 +92,7 @@ class TrainSettings(Settings):
 
     kind: Literal["bpe", "sentencepiece"] = "bpe"
     vocab_size: int = Field(ge=259, le=MAX_VOCABULARY)
-    sample_bytes: int = Field(default=1 << 30, ge=1)
+    sample_bytes: int = Field(default=1 << 28, ge=1)
     pattern: str | None = None
     specials: Strings | None = Field(default=None, strict=False)
     sentencepiece: dict[str, str | int | float | bool] = Field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 
 import numpy as np
@@ -22,11 +23,17 @@ from curate.tokenize.tokenizer import Tokenizer
 UNKNOWN = "unknown"
 
 
+@functools.lru_cache(maxsize=2)
+def _load(path: str, name: str, identity: tuple[str, ...]) -> Tokenizer:
+    """Return the tokenizer at `path`; `identity`, its files' content ids, keeps a changed file apart."""
+    return registry.load(path, name=name)
+
+
 def _tokenizer(task: Task) -> Tokenizer:
     refs = task.inputs("tokenizer")
     folder = task.local(refs)
-    name = task.settings["tokenizer_name"]
-    return registry.load(folder if len(refs) > 1 else os.path.join(folder, os.path.basename(refs[0].path)), name=name)
+    path = folder if len(refs) > 1 else os.path.join(folder, os.path.basename(refs[0].path))
+    return _load(path, task.settings["tokenizer_name"], tuple(ref.id for ref in refs))
 
 
 def train_tokenizer(task: Task) -> None:

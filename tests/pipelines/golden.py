@@ -22,12 +22,15 @@ GOLDEN = pathlib.Path(__file__).with_name("golden.json")
 
 
 def content(path: pathlib.Path) -> bytes:
-    """Return what a file holds, without what its library adds: rows for Parquet and run files, else bytes."""
+    """Return what a file holds, without metadata: rows for Arrow, Parquet and run files, else bytes."""
     if path.suffix == ".parquet":
         return table_bytes(pq.read_table(path))
     if path.suffix == ".run":
         reader = RunReader(str(path))
         return table_bytes(pa.Table.from_batches(list(reader.read()), schema=reader.schema))
+    if path.suffix == ".arrow":
+        with pa.memory_map(str(path)) as source:
+            return table_bytes(pa.ipc.open_file(source).read_all())
     return path.read_bytes()
 
 
