@@ -3,8 +3,8 @@
 Rows are Arrow batches whose sort columns are uint64; the first one is the routing key, so a partition is a range of it,
 and (partition, key) order is key order. A run file holds blocks of sorted rows and a footer with each block's first
 routing key, so a reducer reads one contiguous range per file. Merging reads blocks, never whole ranges: a key
-with a billion rows needs no more memory than one with two. Sort columns together must be unique, so that equal rows
-from different files have one order whatever the files are.
+with a billion rows needs no more memory than one with two. Rows that are equal in
+all sort columns have no order among them: a stage that needs one sorts by more columns.
 
 File layout: blocks (Arrow IPC record batch messages), then a JSON footer {schema, blocks}, its length (8 bytes, little
 endian), and the magic.
@@ -271,6 +271,11 @@ def merge(uris: Sequence[str], low: int = 0, high: int = KEY_SPAN) -> Iterator[p
         heapq.heapify(heap)
         while heap:
             bound, owner = heapq.heappop(heap)
+            if cursors[owner].batch is None or cursors[owner].last() != bound:
+                # equal rows in two files: this cursor moved on together with the one that was the bound
+                if cursors[owner].batch is not None:
+                    heapq.heappush(heap, (cursors[owner].last(), owner))
+                continue
             waiting = [cursor for cursor in cursors if cursor.batch is not None]
             heads = [head for cursor in waiting if (head := cursor.split(bound)).num_rows]
             # only the cursor whose last row was the bound has moved to its next block

@@ -128,3 +128,12 @@ def test_sort_order_is_the_order_of_tuples(rows: list[tuple[int, int, int]]) -> 
     columns = [np.array([row[at] for row in rows], dtype=np.uint64) for at in range(3)]
     order = exchange.sort_order(columns)
     assert [rows[at] for at in order] == sorted(rows)
+
+
+def test_equal_rows_of_many_files_all_arrive(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "BLOCK_BYTES", 300)
+    paths = []
+    for number in range(3):
+        paths.append(str(tmp_path / f"{number}.run"))
+        exchange.write_run(paths[-1], [batch([(n, n % 3) for n in range(200)])], SCHEMA, SORT)
+    assert pairs(list(exchange.merge(paths))) == sorted((n, n % 3) for n in range(200) for _ in paths)
