@@ -43,6 +43,7 @@ from curate.schema import DOCUMENT, MAX_TEXT_BYTES, ORIGIN, REJECT, document_id
 from curate.storage import InputFile
 
 DOCUMENT_OVERHEAD_BYTES = 256
+REJECT_ROWS = 8192
 
 
 class CollectSettings(BaseModel):
@@ -133,12 +134,14 @@ class _Parts:
 
 
 class _Rejects:
-    """Rows of the rejects file, which exists only if there are any."""
+    """The rejects file, which exists only if there are any. Rows are written as they gather."""
 
     def __init__(self, task: Task, settings: CollectSettings) -> None:
         self._task = task
         self._settings = settings
         self._rows: list[dict[str, Any]] = []
+        self._stack = ExitStack()
+        self._output: Output | None = None
 
     def add(self, item: Page | Reject, reason: str, detail: str) -> None:
         """Count one record that could not become a document."""
@@ -156,16 +159,27 @@ class _Rejects:
         self._task.stats[reason] += 1
         if document_label(item.id) in self._task.skip or f"{LABEL}@{item.offset}" in self._task.skip:
             self._task.quarantined.append({"file": origin["file"], "offset": item.offset, "reason": reason})
+        if len(self._rows) >= REJECT_ROWS:
+            self._flush()
 
-    def write(self) -> None:
-        """Write the file."""
+    def _flush(self) -> None:
         if not self._rows:
             return
+        if self._output is None:
+            self._output = self._stack.enter_context(self._task.write("rejects", "rejects/{key}-{number}.parquet"))
+            self._writer = self._stack.enter_context(pq.ParquetWriter(self._output.path, REJECT, **PARQUET))
         table = pa.Table.from_pylist(self._rows, schema=REJECT)
         self._task.flows["errors"].add(table.column("id"))
-        with self._task.write("rejects", "rejects/{key}-{number}.parquet") as output:
-            pq.write_table(table, output.path, **PARQUET)
-            output.rows = len(table)
+        self._writer.write_table(table, row_group_size=REJECT_ROWS)
+        self._output.rows += len(table)
+        self._rows = []
+
+    def close(self) -> None:
+        """Finish the file."""
+        try:
+            self._flush()
+        finally:
+            self._stack.close()
 
 
 class _Batch:
@@ -241,7 +255,7 @@ def collect(task: Task) -> None:
         parts.write(batch.take())
     finally:
         parts.close()
-    rejects.write()
+        rejects.close()
     task.stats.update(tally)
     task.flows["in"] = task.flows["kept"].plus(task.flows["errors"])
 
