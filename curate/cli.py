@@ -250,7 +250,8 @@ def shards_verify(folder: ShardsPath, as_json: AsJson = False) -> None:
         totals = info(place)["totals"]
         show.show_line(
             _console(),
-            f"{place_text(place)}: {totals['shards']} shards, {totals['tokens']:,} tokens, all as the manifest says",
+            f"{place_text(place)}: {counted(totals['shards'], 'shard')}, {counted(totals['tokens'], 'token')}, "
+            "all as the manifest says",
         )
     if problems:
         _say(f"{place_text(place)}: {counted(len(problems), 'problem')}", "error: ")

@@ -75,6 +75,7 @@ VERDICT: Final = _named(
         pa.field("marks", pa.list_(pa.string()), nullable=False),
         pa.field("kept_id", ID),
         pa.field("cluster_size", pa.int64()),
+        pa.field("similarity", pa.float64()),
     ],
 )
 

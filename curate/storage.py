@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import xxhash
 
-from curate.errors import InputError, RetryableError, StorageFullError
+from curate.errors import InputError, RecipeError, RetryableError, StorageFullError
 
 COPY_BYTES: Final = 8 << 20
 SAMPLE_BYTES: Final = 1 << 20
@@ -74,20 +74,42 @@ def join(uri: str, *parts: str) -> str:
     return "/".join([base.rstrip("/") or "/", *[part.strip("/") for part in parts]]) + query
 
 
+def _is_utf8(name: str) -> bool:
+    """Return whether a name can be written as UTF-8; those of Unix are bytes, and need not."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _readable(name: str) -> str:
+    """Return a name with each byte that is not UTF-8 as an escape."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
 @functools.lru_cache(maxsize=32)
 def _remote(root: str, query: str) -> pafs.FileSystem:
     return pafs.FileSystem.from_uri(root + query)[0]
 
 
 def filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
-    """Return the file system of `uri` and the path of `uri` in it."""
+    """Return the file system of `uri` and the path of `uri` in it. Raises RecipeError if there is none."""
+    if not _is_utf8(uri):
+        raise RecipeError(f"{_readable(shown(uri))}: the name is not UTF-8; rename it")
     if is_local(uri):
         return pafs.LocalFileSystem(), local_path(uri)
     base, query = _split_query(uri)
     scheme, rest = base.split("://", 1)
     bucket, _, path = rest.partition("/")
     # a file system is built once per bucket: building one costs a region look-up
-    system = _remote(f"{scheme}://{bucket}", query)
+    try:
+        system = _remote(f"{scheme}://{bucket}", query)
+    except (pa.ArrowInvalid, NotImplementedError) as error:
+        root = f"{scheme}://{bucket}"
+        # Arrow repeats the URI, and its user part and query may hold keys
+        why = str(error).partition("\n")[0].replace(root + query, shown(root)).replace(root, shown(root))
+        raise RecipeError(f"{shown(uri)}: no such storage ({why}); use a local path, s3:// or gs://") from None
     bucket = bucket.rpartition("@")[2]
     return system, f"{bucket}/{path}" if scheme in {"s3", "gs", "gcs"} else f"/{path}"
 
@@ -99,6 +121,8 @@ def _named_errors(uri: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise
+    except (NotADirectoryError, FileExistsError):
+        raise RecipeError(f"{shown(uri)}: a file stands where a folder is needed; name another place") from None
     except OSError as error:
         where = shown(uri)
         if error.errno in FULL_DISK_ERRNOS:
@@ -151,7 +175,8 @@ def delete(uri: str) -> None:
 def make_folder(uri: str) -> None:
     """Make a local folder and its parents; object stores have none."""
     if is_local(uri):
-        os.makedirs(local_path(uri), exist_ok=True)
+        with _named_errors(uri):
+            os.makedirs(local_path(uri), exist_ok=True)
 
 
 def list_names(uri: str) -> list[str]:
@@ -338,15 +363,22 @@ def list_inputs(patterns: str | Sequence[str]) -> list[InputFile]:
 
     A pattern is a file, a folder (everything below it but hidden files) or a glob. A name is relative to the deepest
     folder that all patterns share before their first wildcard, so that a file more changes no other name. Raises
-    InputError for a pattern that matches nothing: an empty run is never silent.
+    InputError, with a line for each pattern that matches nothing (an empty run is never silent) and each name that is
+    not UTF-8.
     """
     wanted = [patterns] if isinstance(patterns, str) else list(patterns)
     found: dict[str, tuple[str, int]] = {}
+    wrong: list[str] = []
     for pattern in wanted:
         matches = _match(pattern)
         if not matches:
-            raise InputError("no_input", f"{shown(pattern)}: no file matches; check the path or the pattern")
+            wrong.append(f"{_readable(shown(pattern))}: no file matches; check the path or the pattern")
+        wrong += [
+            f"{_readable(path)}: the name is not UTF-8; rename it" for _, path, _ in matches if not _is_utf8(path)
+        ]
         found.update({uri: (path, length) for uri, path, length in matches})
+    if wrong:
+        raise InputError("no_input", "\n".join(dict.fromkeys(wrong)))
     shared = os.path.commonpath([_base_folder(pattern) for pattern in wanted])
     files = [InputFile(uri, os.path.relpath(path, shared or "."), length) for uri, (path, length) in found.items()]
     return sorted(files, key=lambda file: file.name)

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -353,8 +354,71 @@ def test_a_folder_that_is_no_run_is_a_mistake(tmp_path: Path) -> None:
         assert (done.exit_code, done.stdout) == (2, "")
         assert "is no run folder" in done.stderr
     done = call("shards", "info", tmp_path)
+    assert done.exit_code == 2
+    assert "no manifest.json here" in done.stderr
+    (tmp_path / "shard-000000-00000-x.arrow").write_bytes(b"")
+    done = call("shards", "info", tmp_path)
     assert done.exit_code == 1
     assert "manifest.json: missing" in done.stderr
+
+
+def test_a_file_in_the_place_of_a_folder_is_a_mistake(folder: Path) -> None:
+    file = folder / "little.toml"
+    commands = {
+        ("stats", file): "is no run folder",
+        ("samples", "--kept", file): "is no run folder",
+        ("sample", file): "a file stands where a folder is needed",
+        ("run", file, "--output", file): "a file stands where a folder is needed",
+        ("run", file, "--output", file / "below"): "a file stands where a folder is needed",
+        ("shards", "info", file): "no manifest.json here",
+        ("shards", "verify", folder / "nothing"): "no manifest.json here",
+    }
+    for command, told in commands.items():
+        done = call(*command)
+        assert (done.exit_code, done.stdout) == (2, ""), command
+        assert told in done.stderr
+        assert "Errno" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_what_no_file_system_can_hold_is_a_mistake(folder: Path, tmp_path: Path, command: str) -> None:
+    bad = os.fsdecode(os.fsencode(tmp_path) + b"/bad\xff.jsonl")
+    Path(bad).write_text("{}")
+    for arguments, told in (
+        (("--input", "gopher://x/y"), "gopher://x/y: no such storage"),
+        (("--output", "gopher://x/y"), "no such storage"),
+        (("--input", tmp_path), "bad\\xff.jsonl: the name is not UTF-8"),
+        (("--output", bad), "the name is not UTF-8"),
+        (("--set", "extract.engine=os:getcwd"), "has no Python source"),
+    ):
+        done = call(command, folder / "little.toml", "--output", tmp_path / "run", *arguments)
+        assert (done.exit_code, done.stdout) == (2, ""), done.stderr
+        assert told in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_address_where_nothing_answers_is_a_mistake_at_once(folder: Path, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        # bound and not listening: nothing else can answer there
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        for wrong, told in (
+            (address, f"--address {address}: nothing answers there"),
+            ("foo", "write auto or HOST:PORT"),
+        ):
+            done = call("run", folder / "little.toml", "--output", tmp_path / "run", "--address", wrong)
+            assert done.exit_code == 2
+            assert told in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_keeps_nothing_says_so_before_it_trains(folder: Path, tmp_path: Path) -> None:
+    strict = ("--set", "filters.size.words.min=1000000", "--output", tmp_path / "run")
+    for command in (("run", "--executor", "inline"), ("plan",)):
+        done = call(command[0], folder / "little.toml", *command[1:], *strict)
+        assert done.exit_code == 1
+        assert f"error: no document was kept; see curate stats {tmp_path / 'run'}" in done.stderr
+    assert json.loads(call("stats", tmp_path / "run", "--json").stdout)["kept"]["documents"] == 0
 
 
 def test_options_that_do_not_exist_are_mistakes(folder: Path) -> None:

@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 from curate import storage
-from curate.errors import InputError, StorageFullError
+from curate.errors import InputError, RecipeError, StorageFullError
 
 
 def test_join_puts_names_before_the_query() -> None:
@@ -69,3 +69,42 @@ def test_a_file_size_limit_reads_as_no_space(tmp_path: pathlib.Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_pattern_that_matches_nothing_is_named(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(InputError) as caught:
+        storage.list_inputs([str(tmp_path / "*.warc"), str(tmp_path), str(tmp_path / "x")])
+    assert [line.partition(": ")[0] for line in str(caught.value).splitlines()] == [
+        str(tmp_path / "*.warc"),
+        str(tmp_path),
+        str(tmp_path / "x"),
+    ]
+
+
+def test_a_name_that_is_not_utf8_is_named(tmp_path: pathlib.Path) -> None:
+    bad = os.fsencode(tmp_path) + b"/bad\xff.jsonl"
+    pathlib.Path(os.fsdecode(bad)).write_bytes(b"{}")
+    (tmp_path / "good.jsonl").write_bytes(b"{}")
+    with pytest.raises(InputError, match=r"/bad\\xff\.jsonl: the name is not UTF-8; rename it"):
+        storage.list_inputs(str(tmp_path))
+    with pytest.raises(RecipeError, match=r"/bad\\xff\.jsonl: the name is not UTF-8; rename it"):
+        storage.exists(os.fsdecode(bad))
+
+
+def test_a_storage_that_does_not_exist_is_a_mistake_without_its_keys() -> None:
+    with pytest.raises(RecipeError, match=r"^gopher://x/y: no such storage \(Unrecognized filesystem type") as caught:
+        storage.exists("gopher://key:secret@x/y?token=secret")
+    assert "secret" not in str(caught.value)
+    with pytest.raises(RecipeError, match="no such storage") as caught:
+        storage.exists("s3://key:secret@bucket/y?endpoint_override=secret x")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_file_in_the_place_of_a_folder_is_a_mistake(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"")
+    for place in (file, file / "below"):
+        with pytest.raises(RecipeError, match=f"{place}: a file stands where a folder is needed"):
+            storage.make_folder(str(place))
+    with pytest.raises(RecipeError, match="a file stands where a folder is needed"):
+        storage.is_empty(str(file), besides="x")

@@ -47,7 +47,7 @@ class Dedup(NamedTuple):
     """
 
     settings: type[BaseModel]
-    keys: Callable[[Any, Any, Any, Mapping[str, int]], Rows]
+    keys: Callable[[Any, Any, Any, Mapping[str, int]], Rows] | None
     needs_text: bool
     version: int
     libraries: tuple[str, ...]

@@ -85,6 +85,7 @@ class Driver:
         limits: Limits,
         progress: Progress,
         scratch: str | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self.run = run
         self.ledger = ledger
@@ -92,6 +93,7 @@ class Driver:
         self.limits = limits
         self.progress = progress
         self.scratch = scratch
+        self._check = check
         self.executed: list[str] = []
         self.used: list[Receipt] = []
         self._phases = 0
@@ -136,7 +138,8 @@ class Driver:
         done: dict[str, Receipt] = {}
         failure: CurateError | None = None
         while running or (waiting and failure is None):
-            while waiting and failure is None and len(running) < 2 * self.executor.slots:
+            self._check()
+            while waiting and failure is None and len(running) < self.executor.in_flight:
                 state = _next_ready(waiting)
                 if state is None:
                     break

@@ -28,8 +28,9 @@ from curate import storage
 from curate.errors import InputError
 
 MAGIC: Final = b"CURATEX1"
-BLOCK_BYTES: Final = 1 << 20
-SORT_BYTES: Final = 64 << 20
+BLOCK_BYTES: Final = 128 << 10
+SORT_BYTES: Final = 16 << 20
+MAX_SPILLS: Final = 64
 MIN_SEGMENT_BYTES: Final = 64 << 10
 MAX_FAN_IN: Final = 256
 KEY_SPAN: Final = 1 << 64
@@ -51,7 +52,9 @@ def merge_groups(files: int, total_bytes: int, partitions: int) -> list[range]:
     tiny = partitions > 1 and total_bytes < MIN_SEGMENT_BYTES * files * partitions
     if files <= 16 or not (tiny or files > MAX_FAN_IN):
         return []
-    group = max(2, min(MAX_FAN_IN, -(-MIN_SEGMENT_BYTES * files * partitions // max(1, total_bytes))))
+    wide = -(-files // MAX_FAN_IN)
+    deep = -(-MIN_SEGMENT_BYTES * files * partitions // max(1, total_bytes)) if tiny else 2
+    group = max(2, min(MAX_FAN_IN, max(wide, deep)))
     return [range(start, min(start + group, files)) for start in range(0, files, group)]
 
 
@@ -177,33 +180,49 @@ class RunReader:
 def write_run(path: str, batches: Iterable[pa.RecordBatch], schema: pa.Schema, sort: Sequence[str]) -> int:
     """Sort `batches` into a run file at the local `path` in bounded memory and return the number of rows.
 
-    Up to 64 MiB are sorted in memory; more is spilled beside `path` as sorted runs and merged.
+    Up to 16 MiB are sorted in memory; more is spilled beside `path` as sorted runs and merged, 64 at a time.
     """
     pending: list[pa.RecordBatch] = []
     spills: list[str] = []
+    named = 0
     size = 0
     try:
         for batch in batches:
             pending.append(batch)
             size += batch.nbytes
             if size >= SORT_BYTES:
-                spills.append(f"{path}.{len(spills)}.tmp")
+                spills.append(f"{path}.{named}.tmp")
+                named += 1
                 _write_sorted(spills[-1], pending, schema, sort)
                 pending, size = [], 0
         if not spills:
             return _write_sorted(path, pending, schema, sort)
         if pending:
-            spills.append(f"{path}.{len(spills)}.tmp")
+            spills.append(f"{path}.{named}.tmp")
+            named += 1
             _write_sorted(spills[-1], pending, schema, sort)
-        writer = RunWriter(path, schema, sort)
-        for batch in merge(spills):
-            writer.write(batch)
-        writer.close()
-        return writer.rows
+        while len(spills) > MAX_SPILLS:
+            joined = f"{path}.{named}.tmp"
+            named += 1
+            spills.append(joined)
+            write_merged(joined, merge(spills[:MAX_SPILLS]), schema, sort)
+            for spill in spills[:MAX_SPILLS]:
+                os.unlink(spill)
+            del spills[:MAX_SPILLS]
+        return write_merged(path, merge(spills), schema, sort)
     finally:
         for spill in spills:
             if os.path.exists(spill):
                 os.unlink(spill)
+
+
+def write_merged(path: str, batches: Iterable[pa.RecordBatch], schema: pa.Schema, sort: Sequence[str]) -> int:
+    """Write batches that are sorted already to a run file and return the number of rows."""
+    writer = RunWriter(path, schema, sort)
+    for batch in batches:
+        writer.write(batch)
+    writer.close()
+    return writer.rows
 
 
 def _write_sorted(path: str, batches: Sequence[pa.RecordBatch], schema: pa.Schema, sort: Sequence[str]) -> int:
@@ -262,7 +281,7 @@ def merge(uris: Sequence[str], low: int = 0, high: int = KEY_SPAN) -> Iterator[p
     """Yield the rows of many run files with routing keys in [low, high), in order, a few blocks at a time.
 
     Each step finds the smallest last row among the blocks in hand: everything up to it can be emitted. Memory is one
-    block (about 1 MiB) per file.
+    block (about 128 KiB) per file.
     """
     readers = [RunReader(uri) for uri in uris]
     try:

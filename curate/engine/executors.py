@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 from collections import deque
 from typing import Any, Final, Protocol
 
@@ -21,12 +22,15 @@ from curate.errors import RecipeError
 
 OBJECT_STORE_BYTES: Final = 100 << 20
 WAIT_S: Final = 1.0
+CONNECT_S: Final = 5.0
+MAX_PORT: Final = 65_535
 
 
 class Executor(Protocol):
     """What the driver asks of an executor."""
 
-    slots: int
+    in_flight: int
+    """How many jobs it takes at a time."""
 
     def submit(self, job: Job) -> None:
         """Take a job; it may start later."""
@@ -41,7 +45,7 @@ class Executor(Protocol):
 class InlineExecutor:
     """Runs each job in this process when its outcome is asked for."""
 
-    slots = 1
+    in_flight = 1
 
     def __init__(self) -> None:
         self._queue: deque[Job] = deque()
@@ -96,8 +100,15 @@ class RayExecutor:
                 logging_level=logging.ERROR,
             )
         elif self._owned:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        self.slots = max(1, workers or int(ray.cluster_resources().get("CPU", 1)))
+            assert address is not None
+            check_address(address)
+            try:
+                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            except ConnectionError as error:
+                raise RecipeError(f"--address {address}: no Ray cluster answers ({_first_line(error)})") from error
+        slots = max(1, workers or int(ray.cluster_resources().get("CPU", 1)))
+        # our own Ray has as many processors as workers and may queue; another's would run whatever it is given
+        self.in_flight = 2 * slots if self._owned and address is None else slots
         self._function = ray.remote(max_retries=0, num_cpus=1)(_supervise)
         self._running: dict[Any, Job] = {}
 
@@ -134,6 +145,20 @@ class RayExecutor:
         self._running.clear()
         if self._owned:
             self._ray.shutdown()
+
+
+def check_address(address: str) -> None:
+    """Raise RecipeError unless something listens at a ``HOST:PORT``: Ray itself would try for minutes, silently."""
+    if address in ("auto", "local"):
+        return
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > MAX_PORT:
+        raise RecipeError(f"--address {address}: is no address; write auto or HOST:PORT")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise RecipeError(f"--address {address}: nothing answers there ({why}); is the cluster up?") from None
 
 
 def _first_line(error: BaseException) -> str:

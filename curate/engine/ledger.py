@@ -6,13 +6,14 @@ are packed into Arrow logs, so that a run of a million tasks does not read a mil
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +21,7 @@ import pyarrow as pa
 
 from curate import storage
 from curate.engine.tasks import Receipt, TaskSpec, canonical_json, hash_json, read_receipt
-from curate.errors import LeaseError
+from curate.errors import CurateError, LeaseError
 
 COMPACT_AT = 10_000
 LEASE_RENEW_S = 10.0
@@ -121,57 +122,120 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _held_by_other(lease: dict[str, Any]) -> bool:
-    if lease["host"] == socket.gethostname():
-        return _alive(int(lease["pid"])) and int(lease["pid"]) != os.getpid()
-    return time.time() - float(lease["renewed"]) < LEASE_STALE_S
+class Lease:
+    """The right to work on a run folder, held until it is closed or taken over."""
 
+    def __init__(self, run: str, owner: str) -> None:
+        self.uri = storage.join(run, LEASE_FILE)
+        self.owner = owner
+        self.taken_by: str | None = None
+        self._lock: int | None = None
 
-def _take(uri: str, owner: str, takeover: bool) -> None:
-    data = _lease_content(owner)
-    if storage.is_local(uri):
+    def check(self) -> None:
+        """Raise LeaseError once another process has taken the folder over."""
+        if self.taken_by is not None:
+            raise LeaseError(f"{self.taken_by} has taken over this run folder; this process stops")
+
+    def lock(self, takeover: bool) -> None:
+        """Take the lock of a local folder, which dies with its process. Raises LeaseError if a live one holds it."""
+        path = storage.local_path(self.uri)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        self._lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            handle = os.open(storage.local_path(uri), os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-        except FileExistsError:
-            pass
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not takeover:
+                raise LeaseError(_at_work(self.read())) from None
+
+    def read(self) -> dict[str, Any] | None:
+        """Return what the lease file says; None if it is missing, or its writer died before it was filled."""
+        try:
+            lease: dict[str, Any] = json.loads(storage.read_bytes(self.uri))
+        except (ValueError, FileNotFoundError):
+            return None
+        return lease
+
+    def write(self) -> None:
+        """Say that this process is at work."""
+        data = _lease_content(self.owner)
+        if self._lock is None:
+            storage.write_bytes(self.uri, data)
         else:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(data)
-            return
-    if storage.exists(uri) and not takeover:
+            # in place: the lock belongs to this very file
+            os.pwrite(self._lock, data.ljust(os.fstat(self._lock).st_size), 0)
+
+    def renew(self) -> None:
+        """Renew the lease, unless another process has taken it."""
         try:
-            lease = json.loads(storage.read_bytes(uri))
-        except ValueError:
-            lease = None  # its writer died between creating and filling it
-        if lease and _held_by_other(lease):
-            where = f"process {lease['pid']} on {lease['host']}"
-            raise LeaseError(f"{where} is working on this run folder; wait for it, or pass --takeover if it is gone")
-    storage.write_bytes(uri, data)
+            found = self.read()
+            if found is not None and found["owner"] != self.owner:
+                self.taken_by = f"process {found['pid']} on {found['host']}"
+            else:
+                self.write()
+        except (CurateError, OSError):
+            return  # tried again at the next renewal; the lease is stale only after several
+
+    def close(self) -> None:
+        """Give the folder back, unless it is another's by now."""
+        found = self.read()
+        if found is None or found["owner"] == self.owner:
+            storage.delete(self.uri)
+        if self._lock is not None:
+            os.close(self._lock)
+
+
+def _at_work(lease: Mapping[str, Any] | None) -> str:
+    where = f"process {lease['pid']} on {lease['host']}" if lease else "another process"
+    return f"{where} is working on this run folder; wait for it, or pass --takeover if it is gone"
+
+
+def _take(lease: Lease, takeover: bool) -> None:
+    if storage.is_local(lease.uri):
+        lease.lock(takeover)
+        found = lease.read()
+        # the lock tells about this machine; a folder that machines share may not pass locks on
+        if found and found["host"] != socket.gethostname() and not _is_stale(found) and not takeover:
+            raise LeaseError(_at_work(found))
+        lease.write()
+        return
+    found = lease.read()
+    if found and not takeover and not _is_stale(found) and not _is_dead(found):
+        raise LeaseError(_at_work(found))
+    lease.write()
     # object stores: the last writer wins, so whoever reads its own name back owns the lease
-    if json.loads(storage.read_bytes(uri))["owner"] != owner:
+    again = lease.read()
+    if again is None or again["owner"] != lease.owner:
         raise LeaseError("another process took this run folder at the same moment; wait for it to finish")
 
 
+def _is_stale(lease: Mapping[str, Any]) -> bool:
+    return time.time() - float(lease["renewed"]) >= LEASE_STALE_S
+
+
+def _is_dead(lease: Mapping[str, Any]) -> bool:
+    return bool(lease["host"] == socket.gethostname() and not _alive(int(lease["pid"])))
+
+
 @contextmanager
-def lease(run: str, *, takeover: bool = False) -> Iterator[None]:
-    """Hold the run folder for this process. A dead holder on this host, or one silent for a minute, is replaced.
+def lease(run: str, *, takeover: bool = False) -> Iterator[Lease]:
+    """Hold the run folder for this process. A local folder is locked, and a dead holder's lock is gone with it; on an
+    object store a dead holder of this host, or one silent for a minute, is replaced.
 
     Raises LeaseError if another process is at work and `takeover` is not set.
     """
-    uri = storage.join(run, LEASE_FILE)
-    owner = uuid.uuid4().hex
-    _take(uri, owner, takeover)
+    held = Lease(run, uuid.uuid4().hex)
+    _take(held, takeover)
     done = threading.Event()
 
     def renew() -> None:
         while not done.wait(LEASE_RENEW_S):
-            storage.write_bytes(uri, _lease_content(owner))
+            held.renew()
 
     thread = threading.Thread(target=renew, name="lease", daemon=True)
     thread.start()
     try:
-        yield
+        yield held
     finally:
         done.set()
         thread.join()
-        storage.delete(uri)
+        held.close()

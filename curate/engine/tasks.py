@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import importlib
 import importlib.metadata
 import json
@@ -110,6 +109,20 @@ class Flow:
         self.count += len(ids)
         self.ids = (self.ids + id_sum(ids)) % ID_MODULUS
 
+    def add_one(self, identity: bytes) -> None:
+        """Add one 16-byte id."""
+        self.count += 1
+        self.ids = (self.ids + int.from_bytes(identity, "big")) % ID_MODULUS
+
+    def to_json(self) -> list[Any]:
+        """Return count and id sum; the sum as a hex string, since JSON numbers are not 128 bits wide."""
+        return [self.count, f"{self.ids:032x}"]
+
+    @staticmethod
+    def from_json(data: Sequence[Any]) -> Flow:
+        """Return the flow that `to_json` wrote."""
+        return Flow(int(data[0]), int(data[1], 16))
+
     def plus(self, other: Flow) -> Flow:
         """Return the sum of two flows."""
         return Flow(self.count + other.count, (self.ids + other.ids) % ID_MODULUS)
@@ -140,9 +153,9 @@ class Receipt:
         return self.outputs.get(name, ())
 
     def to_json(self) -> dict[str, Any]:
-        """Return the receipt as plain JSON data; id sums are hex strings, since JSON numbers are not 128 bits wide."""
+        """Return the receipt as plain JSON data."""
         data = asdict(self)
-        data["flows"] = {name: [flow.count, f"{flow.ids:032x}"] for name, flow in self.flows.items()}
+        data["flows"] = {name: flow.to_json() for name, flow in self.flows.items()}
         return data
 
     @staticmethod
@@ -152,7 +165,7 @@ class Receipt:
             **{
                 **data,
                 "outputs": {n: tuple(FileRef(**ref) for ref in refs) for n, refs in data["outputs"].items()},
-                "flows": {name: Flow(count, int(ids, 16)) for name, (count, ids) in data["flows"].items()},
+                "flows": {name: Flow.from_json(flow) for name, flow in data["flows"].items()},
             }
         )
 
@@ -301,10 +314,10 @@ def _digest(path: str) -> tuple[int, str]:
     return os.path.getsize(path), digest.hexdigest()
 
 
-def sha256_file(path: str) -> str:
-    """Return the sha256 of a local file as hex digits."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def check_rows(where: str, expected: int, found: int) -> None:
+    """Raise InvariantError unless as many rows arrived as were sent."""
+    if expected != found:
+        raise InvariantError(f"{where}: {expected} rows were to arrive, {found} did; this is a bug, please report it")
 
 
 def resolve_function(name: str) -> Callable[[Task], None]:

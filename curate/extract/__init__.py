@@ -8,11 +8,11 @@ import numpy as np
 
 from curate.errors import CurateError, InputError
 from curate.extract.charset import decode_html
-from curate.extract.depth import html_depth
+from curate.extract.depth import html_shape
 from curate.extract.engines import ENGINES, LIBRARIES, engine_source, find_engine
 from curate.extract.settings import ExtractSettings
 
-VERSION: Final = 1
+VERSION: Final = 2
 PLAIN_TYPES: Final = frozenset({"text/plain", "text/markdown"})
 
 __all__ = [
@@ -29,19 +29,25 @@ __all__ = [
 
 
 def check_html(body: bytes, settings: ExtractSettings) -> None:
-    """Raise InputError('html_too_large' or 'html_too_deep') for a page that no parser should see."""
+    """Raise InputError (html_too_large, html_too_deep, html_too_many_elements) for a page that no parser should see."""
     if len(body) > settings.max_html_bytes:
         raise InputError("html_too_large", f"the page has {len(body)} bytes (limit {settings.max_html_bytes})")
     limit = settings.max_html_depth
-    if html_depth(np.frombuffer(body, dtype=np.uint8), limit) > limit:
+    most = settings.max_html_elements
+    deepest, made = html_shape(np.frombuffer(body, dtype=np.uint8), limit, most)
+    if deepest > limit:
         raise InputError("html_too_deep", f"the page nests more than {limit} elements")
+    if made > most:
+        raise InputError(
+            "html_too_many_elements", f"the page makes more than {most} elements, or has too many attributes"
+        )
 
 
 def extract(page_body: bytes, content_type: str, header_charset: str | None, settings: ExtractSettings) -> str:
     """Return the main text of a page; a plain text as it is, with newlines as `\\n`.
 
-    Raises InputError with kind html_too_large, html_too_deep, extract (the engine failed), text_too_large or empty, and
-    RecipeError if the engine is unknown or not installed.
+    Raises InputError with kind html_too_large, html_too_deep, html_too_many_elements, extract (the engine failed),
+    text_too_large or empty, and RecipeError if the engine is unknown or not installed.
     """
     if content_type in PLAIN_TYPES:
         text = decode_html(page_body, header_charset).replace("\r\n", "\n").replace("\r", "\n")
@@ -50,8 +56,9 @@ def extract(page_body: bytes, content_type: str, header_charset: str | None, set
     text = text.strip()
     if not text:
         raise InputError("empty", "the page holds no text")
-    if len(text) > settings.max_text_bytes:
-        raise InputError("text_too_large", f"the text has {len(text)} characters (limit {settings.max_text_bytes})")
+    size = len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
+    if size > settings.max_text_bytes:
+        raise InputError("text_too_large", f"the text has {size} bytes (limit {settings.max_text_bytes})")
     return text
 
 

@@ -1,4 +1,4 @@
-"""How deep an HTML parser's tree can get, from one linear scan of the bytes before any parser sees them.
+"""How deep and how large an HTML parser's tree can get, from one linear scan of the bytes before any parser sees them.
 
 Parsers and extractors recurse, and a page of 200,000 nested elements stalls or kills them. The scan keeps the same
 books as the tree construction of the HTML standard (WHATWG, section 13.2.6) as far as depth needs it: the stack of open
@@ -12,11 +12,14 @@ The kernel works on uint8 bytes, so UTF-16 input must be re-encoded first. Cost:
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from numba import njit
 
 from curate.extract.elements import (
     BREAKOUT,
+    BUTTON,
     CELL,
     FOREIGN,
     FOREIGN_ROOT,
@@ -34,7 +37,9 @@ from curate.extract.elements import (
     NOT_INLINE,
     PLAINTEXT,
     RAW,
+    SCOPE,
     SELECT,
+    SPECIAL,
     SVG,
     SVG_INTEGRATION,
     TABLE,
@@ -61,11 +66,16 @@ from curate.extract.open_elements import (
     start_target,
 )
 
+MAX_ATTRIBUTES: Final = 1000
+MAX_CLONES: Final = 32
+
 
 @njit(nogil=True, cache=True)
-def html_depth(data: np.ndarray, limit: int) -> int:
-    """Return the deepest nesting of elements below `body` in the HTML `data` (uint8 [bytes]), `limit` + 1 as soon as it
-    is exceeded."""
+def html_shape(data: np.ndarray, limit: int, most: int) -> tuple[int, int]:
+    """Return the deepest nesting of elements below `body` in the HTML `data` (uint8 [bytes]), and how many elements and
+    comments a parser will make of it: those reopened, cloned and implied too. The scan ends as soon as the depth
+    exceeds `limit` or the number exceeds `most`; a tag of more than `MAX_ATTRIBUTES` counts as exceeding it, because
+    parsers compare each attribute with all before it."""
     size = len(data)
     room = limit + 4
     names = np.zeros(room, dtype=np.uint64)
@@ -74,16 +84,19 @@ def html_depth(data: np.ndarray, limit: int) -> int:
     fmt = np.zeros((room + 4, 2), dtype=np.uint64)
     off = np.zeros(room + 4, dtype=np.int64)
     depth = used = deepest = 0
+    made = 0
     at = 0
     while at < size:
         if data[at] != 60:
             if used and off[used - 1]:
+                before = depth
                 depth = reopen(names, tags, kinds, depth, fmt, off, used, limit)
+                made += depth - before
                 deepest = max(deepest, depth)
             while at < size and data[at] != 60:
                 at += 1
             continue
-        if deepest > limit:
+        if deepest > limit or made > most:
             break
         at += 1
         if at >= size:
@@ -92,6 +105,7 @@ def html_depth(data: np.ndarray, limit: int) -> int:
         top = kinds[depth - 1] if depth else 0
         foreign = top & FOREIGN != 0 and not top & INTEGRATION
         if byte == 33:
+            made += 1
             if at + 2 < size and data[at + 1] == 45 and data[at + 2] == 45:
                 at = comment_end(data, at + 3)
             elif top & FOREIGN and at + 7 < size and data[at + 1] == 91 and data[at + 2] == 67 and data[at + 7] == 91:
@@ -103,6 +117,7 @@ def html_depth(data: np.ndarray, limit: int) -> int:
                 at = skip_until(data, at, 62)
             continue
         if byte == 63:
+            made += 1
             at = skip_until(data, at, 62)
             continue
         if byte == 47:
@@ -110,10 +125,13 @@ def html_depth(data: np.ndarray, limit: int) -> int:
             if at >= size:
                 break
             if not (97 <= data[at] <= 122 or 65 <= data[at] <= 90):
+                made += 1
                 at = skip_until(data, at, 62)
                 continue
             at, name = tag_name(data, at)
-            at, _ = tag_end(data, at)
+            at, _, count = tag_end(data, at)
+            if count > MAX_ATTRIBUTES:
+                return min(deepest, limit + 1), most + 1
             if at > size:
                 break
             bits = bits_of(name)
@@ -127,8 +145,15 @@ def html_depth(data: np.ndarray, limit: int) -> int:
                 if place >= 0 and kinds[place] & FOREIGN:
                     depth = place
                     continue
+            # an end tag without its start makes a paragraph or a line break
+            if name == HASH_OF_BR or (name == HASH_OF_P and find(names, kinds, depth, name, 0, SCOPE | BUTTON) < 0):
+                made += 1
             if bits & FORMATTING:
+                before = depth
                 depth, used = end_formatting(names, tags, kinds, depth, name, fmt, off, used)
+                # adoption clones the element and at most three within it, up to eight times, if a block stays open
+                if depth == before - 1 and kinds[depth - 1] & SPECIAL:
+                    made += MAX_CLONES
             else:
                 to = end_target(names, kinds, depth, name, bits)
                 depth, used = pop_to(names, tags, kinds, depth, to, fmt, off, used)
@@ -137,9 +162,12 @@ def html_depth(data: np.ndarray, limit: int) -> int:
             continue
         at, name = tag_name(data, at)
         attributes = at
-        at, closes_itself = tag_end(data, at)
+        at, closes_itself, count = tag_end(data, at)
+        if count > MAX_ATTRIBUTES:
+            return min(deepest, limit + 1), most + 1
         if at > size:
             break
+        made += 1
         bits = bits_of(name)
         tag = bytes_hash(data, attributes, at) if bits & FORMATTING else np.uint64(0)
         if foreign and bits & BREAKOUT:
@@ -171,7 +199,9 @@ def html_depth(data: np.ndarray, limit: int) -> int:
                 continue
             if bits & VOID:
                 if used and off[used - 1] and not bits & NOT_INLINE:
+                    before = depth
                     depth = reopen(names, tags, kinds, depth, fmt, off, used, limit)
+                    made += depth - before
                     deepest = max(deepest, depth)
                 continue
             if bits & PLAINTEXT:
@@ -185,7 +215,11 @@ def html_depth(data: np.ndarray, limit: int) -> int:
                 depth, used = end_formatting(names, tags, kinds, depth, name, fmt, off, used)
             kind = bits
         if used and off[used - 1] and not foreign and not bits & NOT_INLINE:
+            before = depth
             depth = reopen(names, tags, kinds, depth, fmt, off, used, limit)
+            made += depth - before
+        if bits & (CELL | TABLE_PART) and not foreign and depth and kinds[depth - 1] & TABLE:
+            made += 2 if bits & CELL else 1  # the row and the body of a table that names neither
         names[depth], tags[depth], kinds[depth] = name, tag, kind
         depth += 1
         if kind & (FORMATTING | MARKER) and not kind & FOREIGN:
@@ -198,7 +232,7 @@ def html_depth(data: np.ndarray, limit: int) -> int:
         if depth > deepest:
             deepest = depth
             if deepest > limit:
-                return limit + 1
+                return limit + 1, made
         if used >= room:
-            return limit + 1
-    return min(deepest, limit + 1)
+            return limit + 1, made
+    return min(deepest, limit + 1), made

@@ -79,13 +79,14 @@ def find_engine(name: str) -> Callable[[str], str]:
 @functools.cache
 def _imported(name: str) -> Callable[[str], str]:
     module, colon, attribute = name.partition(":")
-    if not colon:
+    if not colon or not module or not attribute:
         raise RecipeError(f"{name!r} is not one of {', '.join(ENGINES)}, nor a module:function")
     try:
         engine: Callable[[str], str] = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:
+        # a module of the user's own may fail in any way while it is imported
         hint = "the module must be importable where the run starts"
-        raise RecipeError(f"{name!r}: {error}; {hint}") from error
+        raise RecipeError(f"{name!r}: {type(error).__name__}: {error}; {hint}") from error
     if not callable(engine):
         raise RecipeError(f"{name!r} is not a function")
     return engine
@@ -93,8 +94,16 @@ def _imported(name: str) -> Callable[[str], str]:
 
 def engine_source(name: str) -> str:
     """Return what identifies the code of a user's engine: a digest of its module's source; '' for one of `ENGINES`,
-    whose version is `curate.extract.VERSION`."""
+    whose version is `curate.extract.VERSION`.
+
+    Raises RecipeError if there is no such engine, or no source, without which a change would go unnoticed.
+    """
     if name in ENGINES:
         return ""
-    module = inspect.getmodule(find_engine(name))
-    return xxhash.xxh3_128_hexdigest(inspect.getsource(module).encode()) if module else ""
+    module = inspect.getmodule(find_engine(name)) or importlib.import_module(name.partition(":")[0])
+    try:
+        source = inspect.getsource(module)
+    except (OSError, TypeError):
+        hint = "write a function in a module of your own that calls it"
+        raise RecipeError(f"{name!r} has no Python source, by which a change of it would be seen; {hint}") from None
+    return xxhash.xxh3_128_hexdigest(source.encode())

@@ -49,20 +49,22 @@ def tag_name(data: np.ndarray, at: int) -> tuple[int, np.uint64]:
 
 
 @njit(nogil=True, cache=True)
-def tag_end(data: np.ndarray, at: int) -> tuple[int, bool]:
-    """Return the index past the tag's '>' (past the data if it has none), and whether it closes itself. Quotes count
-    only where an attribute's value begins."""
+def tag_end(data: np.ndarray, at: int) -> tuple[int, bool, int]:
+    """Return the index past the tag's '>' (past the data if it has none), and whether it closes itself, and how
+    many attributes it has. Quotes count only where an attribute's value begins."""
     size = len(data)
     slash = False
+    attributes = 0
     while at < size:
         byte = data[at]
         if byte == 62:
-            return at + 1, slash
+            return at + 1, slash, attributes
         slash = byte == 47
         at += 1
         # an equals sign that begins a name belongs to the name
         if slash or is_space(byte):
             continue
+        attributes += 1
         while at < size and data[at] != 61 and data[at] != 62 and data[at] != 47 and not is_space(data[at]):
             at += 1
         while at < size and is_space(data[at]):
@@ -77,7 +79,7 @@ def tag_end(data: np.ndarray, at: int) -> tuple[int, bool]:
         else:
             while at < size and data[at] != 62 and not is_space(data[at]):
                 at += 1
-    return size + 1, False
+    return size + 1, False, attributes
 
 
 @njit(nogil=True, cache=True)

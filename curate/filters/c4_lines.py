@@ -6,15 +6,15 @@ case of ASCII letters. Citations (``[12]``, ``[]``, ``[edit]``, ``[citation need
 lose their outer white space and are joined by one newline. Lines end at newlines; other line separators count as white
 space.
 
-The page rules of C4 (sentences, "lorem ipsum", curly brackets) are the filter table ``c4`` on the view that this makes.
+The page rules of C4 (sentences, "lorem ipsum", curly brackets) are the filter table ``c4`` on the view that this makes;
+it says what of C4 is left out.
 
-=====================  =========================================================================================
-``c4_lines``           the paper: three words a line
-``c4_lines_tfds``      the code in TensorFlow Datasets that built C4: five words, counted after citations are cut
-``c4_lines_fineweb``   FineWeb: lines without a terminal mark stay
-=====================  =========================================================================================
-
-datatrove accepts ``'`` as a terminal mark, too; paper and original code do not.
+======================  ========================================================================================
+``c4_lines``            the paper: three words a line
+``c4_lines_tfds``       the code in TensorFlow Datasets that built C4: five words, counted after citations are cut
+``c4_lines_datatrove``  datatrove: as the paper, but a line may end in ``'``, too
+``c4_lines_fineweb``    FineWeb: lines without a terminal mark stay
+======================  ========================================================================================
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class Variant(NamedTuple):
 VARIANTS: Final[dict[str, Variant]] = {
     "c4_lines": Variant(),
     "c4_lines_tfds": Variant(min_words=5, count_citations=False),
+    "c4_lines_datatrove": Variant(end_marks=END_MARKS + "'"),
     "c4_lines_fineweb": Variant(end_marks=""),
 }
 

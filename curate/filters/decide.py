@@ -254,6 +254,7 @@ def _verdicts(
     carried: Mapping[str, pa.Array] = {
         "kept_id": pa.nulls(rows, ID) if previous is None else previous.column("kept_id"),
         "cluster_size": pa.nulls(rows, pa.int64()) if previous is None else previous.column("cluster_size"),
+        "similarity": pa.nulls(rows, pa.float64()) if previous is None else previous.column("similarity"),
     }
     return pa.table(
         {

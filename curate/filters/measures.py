@@ -40,7 +40,7 @@ class Cleaner(NamedTuple):
 
 
 MEASURES: Final[dict[str, Measure]] = {
-    "text": Measure(text_statistics.SIGNALS, text_statistics.measure_text),
+    "text": Measure(text_statistics.SIGNALS, text_statistics.measure_text, version=2),
     "language": Measure(
         language.SIGNALS, language.measure_language, libraries=("fasttext-community",), assets=("lid.176",)
     ),

@@ -3,7 +3,7 @@
 A table is a TOML file in the folder ``tables``. Its keys ``title``, ``citation``, ``provenance`` (``paper``,
 ``reference-impl`` or ``ours``) and ``extends`` are reserved; every other key is a rule, named by its reason::
 
-    title = "Gopher quality"
+    title = "Gopher word lengths"
     citation = "Rae et al. 2021, arXiv:2112.11446, appendix A.1.1"
     provenance = "paper"
 

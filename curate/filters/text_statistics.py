@@ -30,7 +30,8 @@ What is counted
 
     *n-gram*: n consecutive segments. The top n-gram is the most frequent one (the first of several), counted with a
     space between segments; duplicate n-grams are found left to right, each is counted without spaces and then jumped
-    over, so that no character counts twice. Only the first 2,097,152 segments, and lines, are searched for repetition;
+    over, so that no character counts twice; the *union* counts the segments that stand in any duplicate n-gram, each
+    once. Only the first 2,097,152 segments, and lines, are searched for repetition;
     the n-gram fractions are then of the characters up to there.
 
 The definitions follow datatrove's reference implementation of Gopher (Rae et al. 2021, arXiv:2112.11446, A.1.1), C4
@@ -75,7 +76,9 @@ RATIOS: Final[dict[str, tuple[tuple[Count, ...], Count]]] = {
     "whitespace_words.alphabetic_fraction": ((Count.ALPHABETIC_WHITESPACE_WORDS,), Count.WHITESPACE_WORDS),
     # symbols
     "hashes.per_segment": ((Count.HASHES,), Count.SEGMENTS),
+    "hashes.per_word": ((Count.HASHES,), Count.WORDS),
     "ellipses.per_segment": ((Count.ELLIPSES,), Count.SEGMENTS),  # ... and …
+    "ellipses.per_word": ((Count.ELLIPSES,), Count.WORDS),
     "hashes_and_ellipses.per_whitespace_word": (
         (Count.HASHES, Count.ELLIPSES, Count.SPACED_ELLIPSES),  # the last: . . .
         Count.WHITESPACE_WORDS,
@@ -89,6 +92,7 @@ RATIOS: Final[dict[str, tuple[tuple[Count, ...], Count]]] = {
     "lines.ellipsis_fraction": ((Count.ELLIPSIS_LINES,), Count.LINES),
     "lines.terminal_punctuation_fraction": ((Count.TERMINAL_LINES,), Count.LINES),  # Unicode Sentence_Terminal
     "lines.at_most_30_chars_fraction": ((Count.LINES_AT_MOST_30,), Count.LINES),
+    "lines.below_30_chars_fraction": ((Count.LINES_BELOW_30,), Count.LINES),
     # repetition
     "lines.duplicate_fraction": ((Count.DUPLICATE_LINES,), Count.LINES),
     "lines.duplicate_char_fraction": ((Count.DUPLICATE_LINE_CHARACTERS,), Count.NON_NEWLINES),
@@ -105,6 +109,12 @@ RATIOS: Final[dict[str, tuple[tuple[Count, ...], Count]]] = {
     "ngrams.duplicate_8_char_fraction": ((Count.DUPLICATE_8,), Count.SEARCHED_CHARACTERS),
     "ngrams.duplicate_9_char_fraction": ((Count.DUPLICATE_9,), Count.SEARCHED_CHARACTERS),
     "ngrams.duplicate_10_char_fraction": ((Count.DUPLICATE_10,), Count.SEARCHED_CHARACTERS),
+    "ngrams.duplicate_5_union_char_fraction": ((Count.UNION_5,), Count.SEARCHED_CHARACTERS),
+    "ngrams.duplicate_6_union_char_fraction": ((Count.UNION_6,), Count.SEARCHED_CHARACTERS),
+    "ngrams.duplicate_7_union_char_fraction": ((Count.UNION_7,), Count.SEARCHED_CHARACTERS),
+    "ngrams.duplicate_8_union_char_fraction": ((Count.UNION_8,), Count.SEARCHED_CHARACTERS),
+    "ngrams.duplicate_9_union_char_fraction": ((Count.UNION_9,), Count.SEARCHED_CHARACTERS),
+    "ngrams.duplicate_10_union_char_fraction": ((Count.UNION_10,), Count.SEARCHED_CHARACTERS),
 }
 
 SIGNALS: Final[dict[str, str]] = dict.fromkeys(COUNTS, "int64") | dict.fromkeys(RATIOS, "float64")

@@ -106,6 +106,13 @@ class Count(IntEnum):
     DUPLICATE_9 = 42
     DUPLICATE_10 = 43
     NON_NEWLINES = 44
+    LINES_BELOW_30 = 45
+    UNION_5 = 46
+    UNION_6 = 47
+    UNION_7 = 48
+    UNION_8 = 49
+    UNION_9 = 50
+    UNION_10 = 51
 
 
 COUNTS: Final = len(Count)
@@ -123,7 +130,8 @@ C_SENTENCES, C_ALL_LINES = int(Count.SENTENCES), int(Count.ALL_LINES)
 C_NONEMPTY_LINES, C_LINES = int(Count.NONEMPTY_LINES), int(Count.LINES)
 C_BULLETS, C_WIDE_BULLETS = int(Count.BULLET_LINES), int(Count.WIDE_BULLET_LINES)
 C_ELLIPSIS_LINES, C_TERMINAL_LINES = int(Count.ELLIPSIS_LINES), int(Count.TERMINAL_LINES)
-C_SHORT_LINES, C_PARAGRAPHS = int(Count.LINES_AT_MOST_30), int(Count.PARAGRAPHS)
+C_AT_MOST_30, C_BELOW_30 = int(Count.LINES_AT_MOST_30), int(Count.LINES_BELOW_30)
+C_PARAGRAPHS, C_UNION = int(Count.PARAGRAPHS), int(Count.UNION_5)
 C_DUPLICATE_LINES, C_DUPLICATE_PARAGRAPHS = int(Count.DUPLICATE_NONEMPTY_LINES), int(Count.DUPLICATE_PARAGRAPHS)
 C_SEARCHED, C_TOP, C_NON_NEWLINES = int(Count.SEARCHED_CHARACTERS), int(Count.TOP_2), int(Count.NON_NEWLINES)
 # kept beside the counts while a document is read
@@ -207,7 +215,8 @@ def _end_line(
     if blank:
         return
     state[C_LINES] += 1
-    state[C_SHORT_LINES] += characters <= 30
+    state[C_AT_MOST_30] += characters <= 30
+    state[C_BELOW_30] += characters < 30
     state[C_TERMINAL_LINES] += last_word_end == end and last_flags & TERMINAL != 0
     bullet = as_int(data[first_word])
     round_bullet = 0
@@ -497,7 +506,10 @@ def _compile(sources: str) -> Any:
             count_duplicates(numbers, places, paragraphs, count, state[C_DUPLICATE_PARAGRAPHS:])
             count = min(state[C_SEGMENTS], limit)
             distinct = number_spans(document, segments, count, slots, owners, numbers, places, seed)
-            count_ngrams(segments, count, distinct, numbers, places, frequency, slots, owners, seed, state[C_TOP:])
+            count_ngrams(
+                segments, count, distinct, numbers, places, frequency, slots, owners, seed,
+                state[C_TOP:], state[C_UNION:],
+            )  # fmt: skip
             for row in range(COUNTS):
                 result[row, text] = state[row]
 

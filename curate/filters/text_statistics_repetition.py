@@ -135,8 +135,10 @@ def count_ngrams(
     owners: Spans,
     seed: Any,
     top: Ints,
+    union: Ints,
 ) -> None:
-    """Characters in the most frequent 2-, 3- and 4-gram and in duplicate 5- to 10-grams of segments.
+    """Write to `top` the characters in the most frequent 2-, 3- and 4-gram and in duplicate 5- to 10-grams, found left
+    to right and jumped over; to `union` the characters in any duplicate 5- to 10-gram.
 
     An n-gram is named exactly by the numbers of the two (n-1)-grams in it. One that holds an (n-1)-gram that occurs
     once occurs once itself, so that only places whose both (n-1)-grams are repeated are looked up: in running text they
@@ -194,15 +196,25 @@ def count_ngrams(
             numbers[alive] = number
             alive += frequency[number] > 1
         if n >= 5:
-            # Left to right: an n-gram seen before counts and is jumped over, so that no character counts twice. Its
-            # frequency is done with, and marks what was seen.
+            # Left to right. In `top` an n-gram seen before counts and is jumped over, so that no character counts
+            # twice; what begins in a jump is not seen. In `union` each one counts from where the last one ended. A
+            # frequency is done with here, and marks what was seen: -1 by `union` alone, 0 by both.
             resume = 0
+            covered = 0
             for k in range(alive):
-                if places[k] < resume:
+                place = places[k]
+                seen = frequency[numbers[k]]
+                if seen <= 0:
+                    for i in range(max(place, covered), place + n):
+                        union[n - 5] += segments[i, 2]
+                    covered = place + n
+                else:
+                    frequency[numbers[k]] = -1
+                if place < resume:
                     continue
-                if frequency[numbers[k]] == 0:
-                    for i in range(places[k], places[k] + n):
+                if seen == 0:
+                    for i in range(place, place + n):
                         top[n - 2] += segments[i, 2]
-                    resume = places[k] + n
+                    resume = place + n
                 else:
                     frequency[numbers[k]] = 0

@@ -12,16 +12,19 @@ from pydantic import BaseModel, ValidationError
 
 from curate.dedup import DEDUPS, IMPLIED
 from curate.errors import RecipeError
-from curate.extract import ENGINES, find_engine
+from curate.extract import ENGINES, engine_source
 from curate.filters import tables
 from curate.filters.measures import CLEANERS
 from curate.filters.rules import Mistake, Place
 from curate.filters.tables import Filter, mistakes_of, suggestion
-from curate.pipelines.settings import ORIGINS, DedupChoice, MixSettings, Recipe, Source, origin_mistake
-from curate.pipelines.steps import steps_and_mistakes
+from curate.pipelines.check_tokenizer import check_assets, check_tokenizer
+from curate.pipelines.settings import DedupChoice, MixSettings, Recipe, Source
+from curate.pipelines.steps import SOURCE, conditions_of, steps_and_mistakes
 from curate.readers import READERS, ReadSettings
 
 WEIGHT_TOLERANCE: Final = 1e-6
+RESERVED_NAMES: Final = frozenset({"error", "duplicate", "kept", "skipped"})
+"""What reports call documents by; no filter can have such a name, for its reasons begin with it."""
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -38,7 +41,8 @@ def check_recipe(table: Mapping[str, Any]) -> tuple[Recipe | None, list[Mistake]
     if not isinstance(plain.get("steps", []), list) or names != plain.get("steps", []):
         plain.pop("steps", None)  # told already
     _check_engine(table.get("extract"), mistakes)
-    _check_tokenizer(table, mistakes)
+    mistakes += check_tokenizer(table) + check_assets(table)
+    _check_source_names(filters, sources, mistakes)
     mix = _mix(plain, sources, mistakes)
     stand_in = [Source(name="none", input=("none",))]
     whole: dict[str, Any] = {**plain, "sources": sources or stand_in, "filters": filters, "dedup": dedup}
@@ -72,7 +76,7 @@ def _tables(table: Mapping[str, Any], key: str, mistakes: list[Mistake]) -> dict
 def _step_names(table: Mapping[str, Any], mistakes: list[Mistake]) -> list[str]:
     """Return the steps that are known names, each once; tell about the others."""
     steps = table.get("steps", [])
-    if not isinstance(steps, list) or not all(isinstance(step, str) for step in steps):
+    if not isinstance(steps, list):
         mistakes.append(
             Mistake(("steps",), 'is a list of step names, for example ["language", "gopher_quality", "exact"]')
         )
@@ -82,7 +86,9 @@ def _step_names(table: Mapping[str, Any], mistakes: list[Mistake]) -> list[str]:
     names: list[str] = []
     for number, step in enumerate(steps):
         place: Place = ("steps", number)
-        if step in IMPLIED:
+        if not isinstance(step, str):
+            mistakes.append(Mistake(place, f"a step is a name in quotes, not {step!r}"))
+        elif step in IMPLIED:
             mistakes.append(Mistake(place, f"{step}: every run begins with this step by itself; remove it"))
         elif step not in known:
             mistakes.append(
@@ -106,6 +112,10 @@ def _filters(table: Mapping[str, Any], names: Sequence[str], mistakes: list[Mist
                 Mistake(
                     ("filters", name), f"{name} is a {'cleaner' if name in CLEANERS else 'dedup step'}, not a filter"
                 )
+            )
+        elif name in RESERVED_NAMES:
+            mistakes.append(
+                Mistake(("filters", name), f"{name} is what reports call documents by themselves; choose another name")
             )
         elif name not in names and name not in extended:
             used = [step for step in names if step not in CLEANERS and step not in DEDUPS]
@@ -169,6 +179,22 @@ def _sources(table: Mapping[str, Any], mistakes: list[Mistake]) -> list[Source]:
     return sources
 
 
+def _check_source_names(filters: Mapping[str, Filter], sources: Sequence[Source], mistakes: list[Mistake]) -> None:
+    """Tell about rules on the signal `source` that list a name which no source has: they could never be met."""
+    names = [source.name for source in sources]
+    for table in filters.values():
+        for reason, rule in table.rules.items():
+            for place, condition in conditions_of(rule, ("filters", table.name, reason)):
+                if condition.signal != SOURCE or not names:
+                    continue
+                for key in ("any_of", "none_of"):
+                    unknown = [item for item in getattr(condition, key) or () if item not in names]
+                    mistakes += [
+                        Mistake((*place, key), f"no source is called {item!r}{suggestion(item, names)}")
+                        for item in unknown
+                    ]
+
+
 def _check_engine(extract: Any, mistakes: list[Mistake]) -> None:
     engine = extract.get("engine") if isinstance(extract, dict) else None
     if not isinstance(engine, str) or engine in ENGINES:
@@ -178,20 +204,9 @@ def _check_engine(extract: Any, mistakes: list[Mistake]) -> None:
         mistakes.append(Mistake(("extract", "engine"), f"unknown engine {engine!r}{known}"))
         return
     try:
-        find_engine(engine)
+        engine_source(engine)
     except RecipeError as error:
         mistakes.append(Mistake(("extract", "engine"), str(error)))
-
-
-def _check_tokenizer(table: Mapping[str, Any], mistakes: list[Mistake]) -> None:
-    tokenizer = table.get("tokenizer")
-    if isinstance(tokenizer, dict):
-        # the model itself tells only when its keys are right, and all mistakes are to be told at once
-        wrong = origin_mistake([key for key in ORIGINS if key in tokenizer])
-        mistakes += [Mistake(("tokenizer",), wrong)] if wrong else []
-    elif tokenizer is None:
-        given = [key for key in ("shards", "mix") if key in table]
-        mistakes += [Mistake((key,), "needs a tokenizer; add [tokenizer] or remove this section") for key in given]
 
 
 def _mix(table: Mapping[str, Any], sources: Sequence[Source], mistakes: list[Mistake]) -> MixSettings:

@@ -44,6 +44,8 @@ from curate.storage import InputFile
 
 DOCUMENT_OVERHEAD_BYTES = 256
 REJECT_ROWS = 8192
+ROLL_ROWS = 250_000
+"""A part is rolled at so many documents, too: later stages hold its signals and verdicts whole."""
 
 
 class CollectSettings(BaseModel):
@@ -82,7 +84,7 @@ class _Parts:
         self._roll_bytes = settings.roll_bytes
         self._text_rules = [ResolvedRule.model_validate(rule) for rule in settings.text_rules]
         self._stack: ExitStack | None = None
-        self._bytes = 0
+        self._bytes = self._rows = 0
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Measure a batch and append it to the current part."""
@@ -100,7 +102,8 @@ class _Parts:
         for output in self._outputs:
             output.rows += len(batch)
             output.facts["text_bytes"] = output.facts.get("text_bytes", 0) + text_bytes(batch.column("text"))
-        if self._bytes >= self._roll_bytes:
+        self._rows += len(batch)
+        if self._bytes >= self._roll_bytes or self._rows >= ROLL_ROWS:
             self.close()
 
     def _measure(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
@@ -124,7 +127,7 @@ class _Parts:
         self._signals = self._stack.enter_context(
             pq.ParquetWriter(signals.path, signals_schema(self._views), **PARQUET)
         )
-        self._bytes = 0
+        self._bytes = self._rows = 0
 
     def close(self) -> None:
         """Finish the current part."""
@@ -243,6 +246,10 @@ def collect(task: Task) -> None:
     batch = _Batch(settings)
     try:
         for item in _items(task, settings, reader, file, start, end, tally):
+            if isinstance(item, pa.RecordBatch):
+                task.flows["in"].add(item.column("id"))
+            else:
+                task.flows["in"].add_one(item.id)
             if isinstance(item, Reject):
                 rejects.add(item, item.reason, item.detail)
             elif isinstance(item, Page):
@@ -257,7 +264,6 @@ def collect(task: Task) -> None:
         parts.close()
         rejects.close()
     task.stats.update(tally)
-    task.flows["in"] = task.flows["kept"].plus(task.flows["errors"])
 
 
 @functools.cache

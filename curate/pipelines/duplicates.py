@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from curate.dedup import DEDUPS
 from curate.dedup.groups import ORDER, resolve
-from curate.engine.exchange import merge, write_run
-from curate.engine.tasks import Task
+from curate.engine.exchange import merge, write_merged, write_run
+from curate.engine.tasks import Task, check_rows
 from curate.pipelines.parts import (
     part_handle,
     read_batches,
@@ -35,6 +35,7 @@ CHANGE_ROW = pa.schema(
         pa.field("kept_hi", pa.uint64(), nullable=False),
         pa.field("kept_lo", pa.uint64(), nullable=False),
         pa.field("cluster_size", pa.int64(), nullable=False),
+        pa.field("similarity", pa.float64(), nullable=False),
     ]
 )
 
@@ -60,6 +61,7 @@ def scatter_duplicates(task: Task) -> None:
             numbers = np.flatnonzero(kept)
             chosen = batch.take(pa.array(numbers))
             text = view_text(chosen, views, task.settings["view"]) if dedup.needs_text else None
+            assert dedup.keys is not None
             keys = dedup.keys(text, pa.Table.from_batches([chosen]), settings, task.settings["priorities"])
             ids = id_words(chosen.column("id"))
             valid = keys.valid
@@ -83,18 +85,20 @@ def scatter_duplicates(task: Task) -> None:
 
 
 def merge_runs(task: Task) -> None:
-    """Join several run files into one: the merge level of an exchange with many small segments."""
-    uris = [task.uri(ref) for ref in task.inputs("runs")]
-    batches = merge(uris)
+    """Join several run files into one: the merge level of an exchange with many files or small segments."""
+    refs = task.inputs("runs")
+    batches = merge([task.uri(ref) for ref in refs])
     first = next(batches)
-    sort = task.settings["sort"]
 
     def all_batches() -> Iterator[pa.RecordBatch]:
         yield first
-        yield from batches
+        for batch in batches:
+            task.heartbeat("batch")
+            yield batch
 
     with task.write("run", "dedup/{key}-{number}.run") as output:
-        output.rows = write_run(output.path, all_batches(), first.schema, sort)
+        output.rows = write_merged(output.path, all_batches(), first.schema, task.settings["sort"])
+        check_rows("merge", sum(ref.rows for ref in refs), output.rows)
 
 
 def _columns(batch: pa.RecordBatch) -> dict[str, NDArray[np.uint64]]:
@@ -104,14 +108,20 @@ def _columns(batch: pa.RecordBatch) -> dict[str, NDArray[np.uint64]]:
 def reduce_duplicates(task: Task) -> None:
     """Find the groups of one key range and write, for each member of a group of two or more, what becomes of it."""
     low, high = (int(bound) for bound in task.settings["range"])
-    chunks = (_columns(batch) for batch in merge([task.uri(ref) for ref in task.inputs("runs")], low, high))
+
+    def chunks() -> Iterator[dict[str, NDArray[np.uint64]]]:
+        for batch in merge([task.uri(ref) for ref in task.inputs("runs")], low, high):
+            task.heartbeat("batch")
+            task.stats["rows"] += len(batch)
+            yield _columns(batch)
 
     def changes() -> Iterator[pa.RecordBatch]:
-        for found in resolve(chunks):
+        for found in resolve(chunks()):
             told = found["drop"] | (found["size"] > 1)
             task.stats["duplicates"] += int(found["drop"].sum())
             names = ("part", "row", "drop", "kept_hi", "kept_lo", "size")
-            yield pa.record_batch([pa.array(found[name][told]) for name in names], schema=CHANGE_ROW)
+            columns = [*(found[name][told] for name in names), np.ones(int(told.sum()))]
+            yield pa.record_batch([pa.array(column) for column in columns], schema=CHANGE_ROW)
 
     with task.write("run", "dedup/{key}-{number}.run") as output:
         output.rows = write_run(output.path, changes(), CHANGE_ROW, CHANGE_SORT)
@@ -124,6 +134,7 @@ def apply_duplicates(task: Task) -> None:
     before = verdicts.column("keep").combine_chunks()
     batches = list(merge([task.uri(ref) for ref in task.inputs("runs")], part, part + 1))
     found = pa.Table.from_batches(batches, schema=CHANGE_ROW)
+    task.stats["changes"] = len(found)
     rows = found.column("row").to_numpy()
     drop = found.column("drop").to_numpy()
     dropped = np.zeros(len(verdicts), dtype=bool)
@@ -135,11 +146,16 @@ def apply_duplicates(task: Task) -> None:
     keep = pc.and_(before, pa.array(~dropped))
     reason = task.settings["reason"]
     added = pc.if_else(pa.array(dropped), pa.scalar(reason), pa.scalar(None, pa.string()))
+    similarity = np.zeros(len(verdicts))
+    similarity[rows] = found.column("similarity").to_numpy()
     columns = {
         "keep": keep,
         "reason": pc.coalesce(verdicts.column("reason").combine_chunks(), added),
         "kept_id": pc.if_else(pa.array(dropped), ids_from_words(words), verdicts.column("kept_id").combine_chunks()),
         "cluster_size": pa.array(sizes),
+        "similarity": pc.if_else(
+            pa.array(dropped), pa.array(similarity), verdicts.column("similarity").combine_chunks()
+        ),
     }
     table = pa.table([columns.get(name, verdicts.column(name)) for name in VERDICT.names], schema=VERDICT)
     write_verdicts(task, table, before)

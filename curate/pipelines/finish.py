@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from curate import storage
 from curate.engine import exchange
 from curate.engine.driver import check_barrier, total_flow
-from curate.engine.tasks import FileRef, Receipt, hash_json
+from curate.engine.tasks import FileRef, Flow, Receipt, check_rows, hash_json
 from curate.pipelines import mixing
 from curate.pipelines.packing import SHUFFLE_SORT
 from curate.pipelines.settings import Recipe
@@ -54,8 +54,19 @@ def shards(pipeline: Pipeline, tokenizer: Sequence[FileRef], tally: Mapping[str,
     partitions = exchange.partition_count(drawn * spec.dtype.itemsize, recipe.engine.partition_bytes)
     folder = storage.join(driver.run, SHARDS)
     packed = pack(pipeline, runs, partitions, spec, folder)
+    check_barrier("pack", total_of(scattered, "drawn"), total_of(packed, "packed"))
+    written = sum(ref.facts["tokens"] for receipt in packed for ref in receipt.files("shards"))
+    check_rows("pack: tokens", drawn, written)
     epochs = {name: quota.epochs for name, quota in mix.quotas.items()} if mix else dict.fromkeys(sources, 1.0)
     return publish(pipeline, packed, spec, tokenizer, epochs, folder)
+
+
+def total_of(receipts: Sequence[Receipt], fact: str) -> Flow:
+    """Return the sum of a flow that receipts hold among their facts."""
+    total = Flow()
+    for receipt in receipts:
+        total = total.plus(Flow.from_json(receipt.facts[fact]))
+    return total
 
 
 def shaping_settings(recipe: Recipe) -> dict[str, Any]:
@@ -67,6 +78,8 @@ def shaping_settings(recipe: Recipe) -> dict[str, Any]:
     for filter_table in settings["filters"].values():
         for words in ("title", "citation", "provenance"):
             filter_table.pop(words, None)
+    settings["mix"].pop("max_epochs", None)
+    settings["read"].pop("batch_bytes", None)
     settings["partition_bytes"] = recipe.engine.partition_bytes
     if "tokenizer" in settings:
         settings["tokenizer"] = {key: value for key, value in settings["tokenizer"].items() if key != "file"}

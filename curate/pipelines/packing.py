@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from curate import storage
 from curate.engine.exchange import merge, write_run
-from curate.engine.tasks import Task
+from curate.engine.tasks import Flow, Task
 from curate.pipelines import mixing
 from curate.pipelines.parts import read_kept, read_parquet, read_tokens
 from curate.pipelines.tokens import token_list
@@ -47,6 +47,8 @@ def scatter_shuffle(task: Task) -> None:
         token_type = pa.ipc.open_file(stream).schema.field("tokens").type.value_type
     schema = shuffle_schema(token_type)
 
+    sent = Flow()
+
     def rows() -> Iterator[pa.RecordBatch]:
         for first, batch in read_tokens(task, task.input("tokens")):
             kept = batch.take(pa.array(np.flatnonzero(keep[first : first + len(batch)])))
@@ -61,6 +63,7 @@ def scatter_shuffle(task: Task) -> None:
                 continue
             drawn = kept.take(pa.array(taken))
             words = id_words(drawn.column("id"))
+            sent.add(drawn.column("id"))
             task.stats["drawn_tokens"] += len(drawn.column("tokens").flatten())
             columns = [
                 *mixing.shuffle_keys(drawn.column("id"), copies, settings["seed"]).T,
@@ -74,6 +77,7 @@ def scatter_shuffle(task: Task) -> None:
 
     with task.write("run", "tokens/{key}-{number}.run") as output:
         output.rows = write_run(output.path, rows(), schema, SHUFFLE_SORT)
+    task.facts["drawn"] = sent.to_json()
 
 
 def _writer(spec: ShardSpec) -> type[PackedWriter | DocumentsWriter | BestFitWriter]:
@@ -87,6 +91,7 @@ def pack_partition(task: Task) -> None:
     low, high = (int(bound) for bound in task.settings["range"])
     partition = task.settings["partition"]
     spec = ShardSpec(**{**task.settings["spec"], "sources": tuple(task.settings["spec"]["sources"])})
+    packed = Flow()
     with task.folder("shards") as folder:
         writer = _writer(spec)(folder, spec, partition)
         for batch in merge([task.uri(ref) for ref in task.inputs("runs")], low, high):
@@ -95,7 +100,8 @@ def pack_partition(task: Task) -> None:
             writer.write(
                 pa.record_batch([ids, batch.column("source"), batch.column("tokens")], ["id", "source", "tokens"])
             )
-            task.stats["documents"] += len(batch)
+            task.stats["rows"] += len(batch)
+            packed.add(ids)
         for summary in writer.close():
             stem = summary.path.removesuffix(".arrow")
             # the digest in the name keeps shards of different settings apart: a receipt never speaks for other bytes
@@ -103,3 +109,4 @@ def pack_partition(task: Task) -> None:
                 os.rename(os.path.join(folder, summary.path), output.path)
                 output.rows = summary.rows
                 output.facts = summary._asdict()
+    task.facts["packed"] = packed.to_json()

@@ -10,17 +10,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
+from curate import storage
 from curate.dedup import DEDUPS
 from curate.engine import exchange
 from curate.engine.driver import Driver, check_barrier, total_flow
-from curate.engine.tasks import FileRef, Flow, Receipt, TaskSpec
+from curate.engine.tasks import FileRef, Flow, Receipt, TaskSpec, check_rows
 from curate.errors import InputError
 from curate.filters.quantiles import Search, narrow, with_limits
 from curate.filters.quantiles import merge as merge_histograms
 from curate.filters.rules import Quantile, ResolvedRule
-from curate.pipelines import finish, units
+from curate.pipelines import finish, near_duplicates, units
 from curate.pipelines.collect import warm_up
 from curate.pipelines.duplicates import CHANGE_SORT, DUPLICATE_SORT
 from curate.pipelines.recipe import CleanerStep, DedupStep, FilterStep, Recipe, TrainSettings, final_view, resolve_steps
@@ -71,7 +73,8 @@ class Pipeline:
             if isinstance(step, DedupStep):
                 self.decide(pending)
                 pending = []
-                self.duplicates(f"duplicate.{step.name}", step.kind, step.settings.model_dump(mode="json"), step.view)
+                find = self.near_duplicates if DEDUPS[step.kind].keys is None else self.duplicates
+                find(f"duplicate.{step.name}", step.kind, step.settings.model_dump(mode="json"), step.view)
                 continue
             assert isinstance(step, FilterStep)
             rules = list(step.rules)
@@ -80,6 +83,9 @@ class Pipeline:
                 pending, rules = [], self.find_quantiles(step.name, rules)
             pending += rules
         self.decide(pending)
+        if not self.kept.count and self.recipe.tokenizer is not None:
+            run = storage.shown(self.driver.ledger.run)
+            raise InputError("no_documents", f"no document was kept; see curate stats {run}")
         if self.recipe.tokenizer is None:
             self.tally()
             return None
@@ -123,7 +129,8 @@ class Pipeline:
                     {name: n for name, n in receipt.stats.items() if name.startswith(("error.", "skipped."))}
                 )
             told = ", ".join(f"{count} {name}" for name, count in reasons.most_common(5)) or "the files are empty"
-            raise InputError("no_documents", f"no document could be read from {len(listed)} input units ({told})")
+            many = f"{len(listed)} input unit{'' if len(listed) == 1 else 's'}"
+            raise InputError("no_documents", f"no document could be read from {many} ({told})")
 
     def compile_kernels(self, views: Sequence[View]) -> None:
         """Compile the text kernels once, into numba's cache on disk, instead of in every worker at the same time."""
@@ -226,6 +233,82 @@ class Pipeline:
             partitions,
             lambda index, span: self.spec("duplicates.reduce", f"{reason} {index}", span, runs=runs),
         )
+        self.apply_changes(reason, changes)
+
+    def near_duplicates(self, reason: str, kind: str, settings: Mapping[str, Any], view: str | None) -> None:
+        """Run one MinHash step; `near_duplicates.py` explains it."""
+        common = {
+            "settings": settings,
+            "version": DEDUPS[kind].version,
+            "view": view,
+            "views": self.views,
+            "priorities": {source.name: source.priority for source in self.recipe.sources},
+        }
+        specs = [
+            self.spec(
+                "minhash.bands",
+                part.name,
+                common | {"part": part.documents.path},
+                documents=[part.documents],
+                verdicts=[part.verdicts],
+            )
+            for part in self.parts
+        ]
+        receipts = self.driver.run_phase(f"{reason}-bands", specs)
+        check_barrier(reason, self.kept, total_flow(receipts, "in"))
+        runs, partitions = self.gather(f"{reason}-bands", receipts, near_duplicates.BAND_SORT)
+        stars = self.reduce(
+            f"{reason}-stars",
+            partitions,
+            lambda index, span: self.spec("minhash.stars", f"{reason} {index}", span, runs=runs),
+        )
+        edges = self.compare(reason, common, stars, final=False)
+        found = [ref for receipt in edges for ref in receipt.files("run") if ref.rows]
+        changes: list[Receipt] = []
+        if found:
+            spec = self.spec("minhash.components", reason, {}, runs=found)
+            components = self.driver.run_phase(f"{reason}-components", [spec])
+            changes = self.compare(reason, common, components, final=True)
+        self.apply_changes(reason, changes)
+
+    def compare(
+        self, reason: str, common: Mapping[str, Any], asked: Sequence[Receipt], *, final: bool
+    ) -> list[Receipt]:
+        """Compare members with their roots, round after round, until no member is left that failed."""
+        done: list[Receipt] = []
+        for number in range(near_duplicates.MAX_ROUNDS):
+            phase = f"{reason}-{'final' if final else 'verify'}-{number}"
+            requests, _ = self.gather(phase, asked, near_duplicates.REQUEST_SORT, "requests")
+            if not requests:
+                return done
+            specs = [
+                self.spec(
+                    "minhash.sets",
+                    part.name,
+                    {**common, "part": part.documents.path},
+                    documents=[part.documents],
+                    runs=requests,
+                )
+                for part in self.parts
+            ]
+            sent = self.driver.run_phase(f"{phase}-sets", specs)
+            runs, partitions = self.gather(f"{phase}-sets", sent, near_duplicates.SET_SORT)
+            settings = {"settings": common["settings"], "final": final}
+            asked = self.reduce(f"{phase}-compare", partitions, partial(self.compare_task, reason, settings, runs))
+            done += asked
+        left = sum(ref.rows for receipt in asked for ref in receipt.files("requests"))
+        if left:
+            self.driver.progress.note(f"{reason}: {left} comparisons left after {len(done)} rounds count as different")
+        return done
+
+    def compare_task(
+        self, reason: str, settings: Mapping[str, Any], runs: Sequence[FileRef], index: int, span: Mapping[str, Any]
+    ) -> TaskSpec:
+        """Return the task that compares the members of one range of roots."""
+        return self.spec("minhash.compare", f"{reason} {index}", {**settings, **span}, runs=runs)
+
+    def apply_changes(self, reason: str, changes: Sequence[Receipt]) -> None:
+        """Bring what a dedup step found back to the verdicts of each part."""
         found, _ = self.gather(f"{reason}-changes", changes, CHANGE_SORT)
         specs = [
             self.spec(
@@ -238,12 +321,17 @@ class Pipeline:
             )
             for part in self.parts
         ]
-        self.advance(reason, self.driver.run_phase(f"{reason}-apply", specs), "verdicts")
+        receipts = self.driver.run_phase(f"{reason}-apply", specs)
+        arrived = sum(receipt.stats.get("changes", 0) for receipt in receipts)
+        check_rows(f"{reason}-apply", sum(ref.rows for ref in found), arrived)
+        self.advance(reason, receipts, "verdicts")
 
-    def gather(self, phase: str, receipts: Sequence[Receipt], sort: Sequence[str]) -> tuple[list[FileRef], int]:
+    def gather(
+        self, phase: str, receipts: Sequence[Receipt], sort: Sequence[str], name: str = "run"
+    ) -> tuple[list[FileRef], int]:
         """Return the run files of a scatter, joined by merge levels while a reducer would read too many or too small
         pieces, and the number of partitions."""
-        runs = [ref for receipt in receipts for ref in receipt.files("run") if ref.rows]
+        runs = [ref for receipt in receipts for ref in receipt.files(name) if ref.rows]
         total = sum(ref.bytes for ref in runs)
         partitions = exchange.partition_count(total, self.recipe.engine.partition_bytes)
         while groups := exchange.merge_groups(len(runs), total, partitions):
@@ -265,7 +353,10 @@ class Pipeline:
         spans = [exchange.partition_range(index, partitions) for index in range(partitions)]
         # 2**64 is no JSON number that every reader keeps: bounds travel as text
         specs = [make(index, {"range": [str(low), str(high)]}) for index, (low, high) in enumerate(spans)]
-        return self.driver.run_phase(phase, specs)
+        receipts = self.driver.run_phase(phase, specs)
+        sent = {ref.path: ref.rows for spec in specs for ref in spec.inputs.get("runs", ())}
+        check_rows(phase, sum(sent.values()), sum(receipt.stats.get("rows", 0) for receipt in receipts))
+        return receipts
 
     def train(self, settings: TrainSettings | None) -> list[FileRef]:
         """Train a tokenizer on the documents that are kept and return its files."""
@@ -315,6 +406,7 @@ class Pipeline:
             for part in self.parts
         ]
         receipts = self.driver.run_phase("tokenize", specs)
+        self.quarantined += [found for receipt in receipts for found in receipt.quarantined]
         self.parts = [
             replace(part, tokens=receipt.files("tokens")[0]) for part, receipt in zip(self.parts, receipts, strict=True)
         ]

@@ -11,12 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from curate.dedup import DEDUPS
 from curate.engine.driver import Driver, Limits, Silent
 from curate.engine.executors import InlineExecutor
 from curate.engine.ledger import Ledger
 from curate.engine.tasks import Receipt, TaskSpec
 from curate.filters.quantiles import ROUNDS
-from curate.pipelines import units
+from curate.pipelines.check_files import checked_units
 from curate.pipelines.pipeline import Pipeline
 from curate.pipelines.recipe import CleanerStep, DedupStep, Recipe, resolve_steps
 from curate.pipelines.run import open_run
@@ -92,8 +93,8 @@ def plan(recipe: Recipe, output: str) -> Plan:
     Inputs are listed and assets fetched, as every run does before any work. Raises RecipeError as a run would.
     """
     ledger = open_run(recipe, output)
-    listed = units.list_units(recipe)
-    units.check_models(recipe)
+    ledger.load()
+    listed = checked_units(recipe)
     stop = None
     with tempfile.TemporaryDirectory(prefix="curate-plan-") as scratch:
         driver = Looker(scratch, ledger)
@@ -143,7 +144,8 @@ def phase_names(recipe: Recipe) -> list[str]:
             continue
         if isinstance(step, DedupStep):
             decide()
-            names.extend(_exchange(f"duplicate.{step.name}"))
+            reason = f"duplicate.{step.name}"
+            names.extend(_near_exchange(reason) if DEDUPS[step.kind].keys is None else _exchange(reason))
             continue
         searches = sum(len(rule.waits_for()) for rule in step.rules)
         if searches:
@@ -160,6 +162,14 @@ def phase_names(recipe: Recipe) -> list[str]:
 
 def _exchange(reason: str) -> list[str]:
     return [f"{reason}-scatter", f"{reason}-reduce", f"{reason}-apply"]
+
+
+def _near_exchange(reason: str) -> list[str]:
+    """Return the phases of a MinHash step with one round of comparisons each; more come as they are needed."""
+    compared = [f"{reason}-{which}-0-{what}" for which in ("verify", "final") for what in ("sets", "compare")]
+    return [
+        f"{reason}-bands", f"{reason}-stars", *compared[:2], f"{reason}-components", *compared[2:], f"{reason}-apply",
+    ]  # fmt: skip
 
 
 def _after(phase: str, done: Sequence[str], names: Sequence[str]) -> list[str]:

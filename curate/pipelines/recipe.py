@@ -1,6 +1,7 @@
 """Loading a recipe: TOML to a checked `Recipe`, with every mistake told at once, each with its line and its fix.
 
-A recipe is one TOML file. ``--set a.b.c=value`` changes a key, ``--input`` replaces the inputs. Paths in a recipe are
+A recipe is one TOML file. ``--set a.b.c=value`` changes a key (and another origin of the tokenizer takes
+the place of the recipe's), ``--input`` replaces the inputs. Paths in a recipe are
 relative to its folder; a recipe that ships with curate is addressed by its bare name, and its paths are relative to the
 working folder.
 """
@@ -19,6 +20,7 @@ from curate.filters.rules import Mistake, Place
 from curate.filters.tables import suggestion
 from curate.pipelines.check import check_recipe
 from curate.pipelines.settings import (
+    ORIGINS,
     EngineSettings,
     MixSettings,
     Recipe,
@@ -70,9 +72,11 @@ def load_recipe(path: str, overrides: Sequence[str] = (), inputs: Sequence[str] 
     table.setdefault("name", re.sub(r"[^A-Za-z0-9._-]", "-", Path(path).stem).lstrip("._-") or "recipe")
     mistakes: list[str] = []
     places: dict[Place, str] = {place: f"{path}:{line}" for place, line in lines.items()}
+    origins: set[str] = set()
     for override in overrides:
         try:
             key_path, value = parse_override(override)
+            _make_way(table, key_path, origins)
             place = apply_override(table, key_path, value)
         except ValueError as error:
             mistakes.append(f"--set {override}: {error}")
@@ -86,6 +90,18 @@ def load_recipe(path: str, overrides: Sequence[str] = (), inputs: Sequence[str] 
     if recipe is None or mistakes:
         raise RecipeError(list(dict.fromkeys(mistakes)))
     return _with_absolute_paths(recipe, folder, given)
+
+
+def _make_way(table: dict[str, Any], key_path: Sequence[str], origins: set[str]) -> None:
+    """Where a --set says where the tokenizer comes from, take out what the recipe itself says of that. Two of them
+    that say different things stay a mistake: `origins` holds what was set before."""
+    if key_path[0] != "tokenizer" or len(key_path) < 2 or key_path[1] not in ORIGINS:
+        return
+    origins.add(key_path[1])
+    tokenizer = table.get("tokenizer")
+    if isinstance(tokenizer, dict):
+        for other in set(ORIGINS) - origins:
+            tokenizer.pop(other, None)
 
 
 def _read(path: str) -> tuple[str, str]:

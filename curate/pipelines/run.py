@@ -6,6 +6,7 @@ lease. What has a receipt is not done again, so resuming is running.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,14 +15,17 @@ from typing import Any, Final
 
 from curate import storage
 from curate.engine.driver import Driver, Limits, Progress, Silent
-from curate.engine.executors import make_executor
+from curate.engine.executors import check_address, make_executor
 from curate.engine.ledger import FOLDERS, LEASE_FILE, Ledger, lease
 from curate.errors import RecipeError
-from curate.pipelines import units
+from curate.pipelines.check_files import checked_units
 from curate.pipelines.pipeline import Pipeline
 from curate.pipelines.recipe import Recipe
 
 RECIPE_FILE: Final = "recipe.toml"
+RUN_MARK: Final = "# A run folder of curate, format 1: this file is the resolved recipe of the run.\n"
+"""How the recipe of a run folder begins: a folder that holds a user's own recipe is never taken for one."""
+PLAN_FILE: Final = re.compile(r"\d+-.*\.json")
 
 
 @dataclass(frozen=True)
@@ -48,23 +52,27 @@ class Summary:
 
 
 def open_run(recipe: Recipe, output: str) -> Ledger:
-    """Make the run folder, or check that the one that exists is this recipe's, and load its ledger.
+    """Check that the run folder is new or this recipe's, and return its ledger, not loaded yet.
 
     Raises RecipeError if the folder holds a run of another recipe, or other files.
     """
     uri = storage.join(output, RECIPE_FILE)
+    where = storage.shown(output)
     if storage.exists(uri):
-        name = tomllib.loads(storage.read_bytes(uri).decode())["name"]
+        text = storage.read_bytes(uri).decode(errors="replace")
+        if not text.startswith(RUN_MARK):
+            raise RecipeError(f"{where}: holds a {RECIPE_FILE} that no run wrote; choose another --output")
+        try:
+            name = tomllib.loads(text)["name"]
+        except (tomllib.TOMLDecodeError, KeyError):
+            raise RecipeError(f"{where}: its {RECIPE_FILE} is damaged; choose another --output") from None
         if name != recipe.name:
-            where = storage.shown(output)
             raise RecipeError(
                 f"{where}: holds a run of the recipe {name!r}, not {recipe.name!r}; choose another --output"
             )
     elif not storage.is_empty(output, besides=LEASE_FILE):
-        raise RecipeError(f"{storage.shown(output)}: is not empty and no run folder; choose another --output")
-    ledger = Ledger(output)
-    ledger.load()
-    return ledger
+        raise RecipeError(f"{where}: is not empty and no run folder; choose another --output")
+    return Ledger(output)
 
 
 def run(recipe: Recipe, output: str, options: Options | None = None, progress: Progress | None = None) -> Summary:
@@ -76,18 +84,20 @@ def run(recipe: Recipe, output: str, options: Options | None = None, progress: P
     """
     options = options or Options()
     progress = progress or Silent()
-    open_run(recipe, output)
-    listed = units.list_units(recipe)
-    units.check_models(recipe)
+    ledger = open_run(recipe, output)
+    listed = checked_units(recipe)
+    if options.executor == "ray" and options.address is not None:
+        check_address(options.address)
     storage.make_folder(output)
-    with lease(output, takeover=options.takeover):
+    with lease(output, takeover=options.takeover) as held:
         storage.sweep_staging(output)
-        storage.write_bytes(storage.join(output, RECIPE_FILE), recipe.resolved_toml().encode())
+        storage.write_bytes(storage.join(output, RECIPE_FILE), (RUN_MARK + recipe.resolved_toml()).encode())
         for folder in FOLDERS:
             storage.make_folder(storage.join(output, folder))
-        ledger = open_run(recipe, output)
+        ledger.load()
         for name in storage.list_names(storage.join(output, "plan")):
-            storage.delete(storage.join(output, "plan", name))
+            if PLAN_FILE.fullmatch(name):
+                storage.delete(storage.join(output, "plan", name))
         executor = make_executor(
             options.executor,
             output,
@@ -96,7 +106,7 @@ def run(recipe: Recipe, output: str, options: Options | None = None, progress: P
             shared_folder=options.shared_folder,
         )
         try:
-            driver = Driver(output, ledger, executor, _limits(recipe), progress, options.scratch)
+            driver = Driver(output, ledger, executor, _limits(recipe), progress, options.scratch, held.check)
             pipeline = Pipeline(recipe, listed, driver)
             manifest = pipeline.run()
         finally:

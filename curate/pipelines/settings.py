@@ -59,12 +59,12 @@ class EngineSettings(Settings):
     their first and last MiB.
     """
 
-    unit_bytes: int = Field(default=256 << 20, ge=1)
+    unit_bytes: int = Field(default=256 << 20, ge=1 << 12)
     partition_bytes: int = Field(default=256 << 20, ge=1)
     roll_bytes: int = Field(default=256 << 20, ge=1)
     timeout_s: float = Field(default=600.0, gt=0)
     memory_bytes: int = Field(default=4 << 30, ge=1 << 20)
-    max_attempts: int = Field(default=5, ge=1)
+    max_attempts: int = Field(default=5, ge=3)
     max_quarantined: int = Field(default=100, ge=0)
     verify_inputs: bool = False
 

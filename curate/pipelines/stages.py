@@ -20,6 +20,8 @@ class Stage(NamedTuple):
     libraries: tuple[str, ...] = ("pyarrow",)
 
 
+MINHASH: Final = ("datasketch", "pyarrow")
+
 STAGES: Final[Mapping[str, Stage]] = {
     "collect": Stage("curate.pipelines.collect:collect", "map", 1),
     "decide": Stage("curate.pipelines.decisions:decide_part", "map", 1),
@@ -27,6 +29,11 @@ STAGES: Final[Mapping[str, Stage]] = {
     "duplicates.scatter": Stage("curate.pipelines.duplicates:scatter_duplicates", "scatter", 1),
     "duplicates.reduce": Stage("curate.pipelines.duplicates:reduce_duplicates", "reduce", 1),
     "duplicates.apply": Stage("curate.pipelines.duplicates:apply_duplicates", "reduce", 1),
+    "minhash.bands": Stage("curate.pipelines.near_duplicates:scatter_bands", "scatter", 1, MINHASH),
+    "minhash.stars": Stage("curate.pipelines.near_duplicates:find_stars", "reduce", 1),
+    "minhash.sets": Stage("curate.pipelines.near_duplicates:send_sets", "scatter", 1, MINHASH),
+    "minhash.compare": Stage("curate.pipelines.near_duplicates:compare", "reduce", 1),
+    "minhash.components": Stage("curate.pipelines.near_duplicates:join_components", "reduce", 1),
     "merge": Stage("curate.pipelines.duplicates:merge_runs", "reduce", 1),
     "tokenizer": Stage("curate.pipelines.tokens:train_tokenizer", "map", 1, ("rustbpe", "sentencepiece", "pyarrow")),
     "tokenize": Stage("curate.pipelines.tokens:tokenize_part", "map", 1, ("tiktoken", "sentencepiece", "pyarrow")),

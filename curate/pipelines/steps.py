@@ -18,7 +18,8 @@ from curate.filters.tables import Filter, suggestion
 from curate.pipelines.settings import DedupChoice, Recipe
 
 EXTRACTED: Final = "extracted"
-RECORD_SIGNALS: Final[Mapping[str, str]] = {"source": "string"}
+SOURCE: Final = "source"
+RECORD_SIGNALS: Final[Mapping[str, str]] = {SOURCE: "string"}
 """What stands beside the signals without being measured, the same on every view."""
 
 
@@ -99,7 +100,7 @@ def _resolved_rules(table: Filter, views: Sequence[str]) -> tuple[tuple[Resolved
         full_names: dict[str, str] = {}
         wrong: list[Mistake] = []
         place = ("filters", table.name, reason)
-        for where, condition in _conditions(rule, place):
+        for where, condition in conditions_of(rule, place):
             wrong += _resolve_names(condition, where, views, full_names)
         mistakes += wrong
         if not wrong:
@@ -107,7 +108,8 @@ def _resolved_rules(table: Filter, views: Sequence[str]) -> tuple[tuple[Resolved
     return tuple(rules), mistakes
 
 
-def _conditions(rule: Rule, place: Place) -> list[tuple[Place, Condition]]:
+def conditions_of(rule: Rule, place: Place) -> list[tuple[Place, Condition]]:
+    """Return a rule and its `when` conditions, each with its place in the recipe."""
     nested = [((*place, "when", number), condition) for number, condition in enumerate(rule.when)]
     return [(place, rule), *nested]
 

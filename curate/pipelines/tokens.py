@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,7 @@ from curate.tokenize import registry, train
 from curate.tokenize.tokenizer import Tokenizer
 
 UNKNOWN = "unknown"
+TRAINING_BEAT_S = 30.0
 
 
 @functools.lru_cache(maxsize=2)
@@ -45,6 +47,7 @@ def train_tokenizer(task: Task) -> None:
         keep = read_parquet(task, verdicts, ["keep"]).column("keep").to_numpy()
         columns = ["id", "text", *(edits_column(view) for view in settings["views"])]
         for first, batch in read_batches(task, documents, columns):
+            task.heartbeat("batch")
             keys = mixing.selection_keys(batch.column("id"), settings["seed"])
             numbers = np.flatnonzero(keep[first : first + len(batch)] & (keys <= np.uint64(int(settings["last_key"]))))
             if len(numbers):
@@ -52,9 +55,21 @@ def train_tokenizer(task: Task) -> None:
                 text = view_text(batch, settings["views"], settings["view"]).to_pylist()
                 chosen += zip(keys[numbers].tolist(), batch.column("id").to_pylist(), text, strict=True)
     chosen.sort(key=lambda entry: entry[:2])
-    task.heartbeat("training")
+    beating = threading.Event()
+
+    def beat() -> None:
+        while not beating.wait(TRAINING_BEAT_S):
+            task.heartbeat("training")
+
+    # a trainer says nothing for as long as it works, and how long that is depends on the text
+    thread = threading.Thread(target=beat, name="training", daemon=True)
+    thread.start()
     trainer = train.train_bpe if settings["kind"] == "bpe" else train.train_sentencepiece
-    files = trainer((text for _, _, text in chosen), settings["vocab_size"], **settings["options"])
+    try:
+        files = trainer((text for _, _, text in chosen), settings["vocab_size"], **settings["options"])
+    finally:
+        beating.set()
+        thread.join()
     for name in sorted(files):
         with task.write("tokenizer", f"tokenizer/{{key}}/{name}") as output, open(output.path, "wb") as stream:
             stream.write(files[name])
@@ -72,13 +87,25 @@ def tokenize_part(task: Task) -> None:
         )
         with pa.ipc.new_file(output.path, schema) as writer:
             for _, batch in read_batches(task, task.input("documents"), columns):
-                text = view_text(batch, views, settings["view"])
+                text = _without_skipped(task, batch.column("id"), view_text(batch, views, settings["view"]))
                 tokens = _encode(task, tokenizer, batch.column("id"), text)
                 writer.write_batch(pa.record_batch([batch.column("id"), tokens], schema=schema))
                 task.flows["in"].add(batch.column("id"))
                 task.flows["kept"].add(batch.column("id"))
                 task.stats["tokens"] += len(tokens.flatten())
                 output.rows += len(batch)
+
+
+def _without_skipped(task: Task, ids: pa.Array, text: pa.Array) -> pa.Array:
+    """Return texts with those in quarantine empty: they stay in their files, and no token of them reaches a shard."""
+    if not task.skip:
+        return text
+    reasons = [task.skip.get(document_label(identity)) for identity in ids.to_pylist()]
+    for identity, reason in zip(ids.to_pylist(), reasons, strict=True):
+        if reason is not None:
+            task.quarantined.append({"id": identity.hex(), "stage": "tokenize", "reason": reason})
+    skipped = pa.array([reason is not None for reason in reasons])
+    return pc.if_else(skipped, pa.scalar("", pa.large_string()), text)
 
 
 def token_list(token_type: pa.DataType) -> pa.DataType:

@@ -17,18 +17,15 @@ from typing import Any
 from curate import assets, extract, storage
 from curate.engine.tasks import FileRef, Receipt, TaskSpec
 from curate.errors import AssetError, InputError, InvariantError, RecipeError
-from curate.filters.language import known_languages
 from curate.filters.measures import CLEANERS, MEASURES
-from curate.filters.rules import ResolvedRule, check_language_codes
+from curate.filters.rules import ResolvedRule
 from curate.pipelines.collect import CollectSettings
 from curate.pipelines.recipe import DedupStep, FilterStep, Recipe, Source, required_measures, resolve_steps
 from curate.pipelines.stages import STAGES
 from curate.pipelines.views import EXTRACTED, View, signals_schema
 from curate.readers import READERS, detect_format
 from curate.storage import InputFile
-from curate.tokenize import registry
 
-LANGUAGE_MODEL = "lid.176"
 LISTING_THREADS = 16
 
 
@@ -67,8 +64,8 @@ def list_units(recipe: Recipe) -> list[Unit]:
     for source in recipe.sources:
         try:
             files = storage.list_inputs(source.input)
-        except InputError as error:
-            mistakes.append(f"sources.{source.name}.input: {error}")
+        except (InputError, RecipeError) as error:
+            mistakes += [f"sources.{source.name}.input: {line}" for line in str(error).splitlines()]
             continue
         for file in files:
             try:
@@ -110,20 +107,6 @@ def local_asset(recipe: Recipe, name: str) -> str:
             raise
         assets.fetch([name])
         return assets.path(name)
-
-
-def check_models(recipe: Recipe) -> None:
-    """Fetch and check every asset and tokenizer that a recipe names, before any work.
-
-    Raises AssetError, and RecipeError if a rule lists a language that the language model does not know.
-    """
-    names = needed_assets(views_of(recipe))
-    paths = {name: local_asset(recipe, name) for name in names}
-    rules = [rule for step in resolve_steps(recipe) if isinstance(step, FilterStep) for rule in step.rules]
-    if LANGUAGE_MODEL in paths:
-        check_language_codes(rules, known_languages(paths[LANGUAGE_MODEL]))
-    if recipe.tokenizer is not None and recipe.tokenizer.train is None:
-        registry.load(tokenizer_path(recipe))
 
 
 def tokenizer_path(recipe: Recipe) -> str:
@@ -233,10 +216,11 @@ def collect_specs(recipe: Recipe, units: Sequence[Unit], shared: Mapping[str, Fi
 
 def check_tiles(units: Sequence[Unit], receipts: Sequence[Receipt]) -> None:
     """Raise InvariantError unless the ranges really read tile every file: no byte skipped, none read twice."""
-    at: dict[str, int] = {}
+    at: dict[tuple[str, str], int] = {}
     for unit, receipt in zip(units, receipts, strict=True):
         start, end = receipt.facts["range"]
-        expected = at.get(unit.file.uri, 0)
+        place = (unit.source.name, unit.file.uri)
+        expected = at.get(place, 0)
         if start != expected or (unit.end == unit.file.size and end != unit.file.size):
             raise InvariantError(f"{unit.name}: was read from byte {start} to {end}, but byte {expected} comes next")
-        at[unit.file.uri] = end
+        at[place] = end

@@ -22,7 +22,7 @@ from curate.readers.warc import convert_records
 from curate.schema import document_id
 from curate.storage import InputFile
 
-VERSION: Final = 1
+VERSION: Final = 2
 _SCHEME = re.compile(rb"[a-zA-Z][a-zA-Z0-9+.\-]{0,30}:")
 MAX_LINE_BYTES: Final = 64 << 10
 

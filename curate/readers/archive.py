@@ -75,9 +75,12 @@ class Text:
         self._block = b""
         self._used = 0
         self._ended = False
+        self._error: InputError | None = None
         self.position = 0
 
     def _more(self) -> bool:
+        if self._error is not None:
+            raise self._error
         piece = b"" if self._ended else self._frame.read(PIECE_BYTES)
         if not piece:
             self._ended = True
@@ -87,8 +90,14 @@ class Text:
         return True
 
     def peek(self, size: int) -> bytes:
-        while len(self._block) - self._used < size and self._more():
-            pass
+        """Return the next `size` bytes without using them; fewer where the frame ends, or breaks off behind them."""
+        try:
+            while len(self._block) - self._used < size and self._more():
+                pass
+        except InputError as error:
+            if self._used >= len(self._block):
+                raise
+            self._error = error  # what was decompressed before is still read
         return self._block[self._used : self._used + size]
 
     def advance(self, size: int) -> None:
@@ -156,8 +165,14 @@ def _one_record(text: Text, grammar: Grammar, fields: dict[str, str], max_record
         size = len(block)
     if size < header.length:
         raise InputError("truncated", f"a record claims {header.length} bytes, {size} are there")
-    text.skip_newlines()
-    following = text.peek(VERIFY_HEADER_BYTES)
+    try:
+        text.skip_newlines()
+        following = text.peek(VERIFY_HEADER_BYTES)
+    except InputError as error:
+        # a file that was cut behind a whole record has not changed it; one that is corrupt may have
+        if error.kind != "truncated":
+            raise
+        following = b""
     if following and not grammar.starts(following):
         raise InputError("corrupt", f"a record's length of {header.length} bytes does not lead to its end")
     if header.length > max_record_bytes:

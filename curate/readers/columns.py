@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -25,7 +25,7 @@ class Row(NamedTuple):
 
 
 def make_row(
-    text: str, url: object, date: object, key: object, offset: int, length: int, meta: dict[str, str], source: str
+    text: str, url: object, when: object, key: object, offset: int, length: int, meta: dict[str, str], source: str
 ) -> Row:
     """Return a row with its id: from url, date and text, else from its key, else from its source and text."""
     text = clean_text(text)
@@ -34,11 +34,11 @@ def make_row(
     identity = document_id(
         source=source,
         url=address,
-        date=None if date is None else str(date),
+        date=None if when is None else str(when),
         digest=digest,
         key=None if key is None else clean_text(str(key)),
     )
-    return Row(identity, text, address, as_date(date), offset, length, meta)
+    return Row(identity, text, address, as_date(when), offset, length, meta)
 
 
 def as_date(value: object) -> datetime | None:
@@ -48,11 +48,14 @@ def as_date(value: object) -> datetime | None:
         if value.tzinfo is not None:
             value = value.astimezone(UTC).replace(tzinfo=None)
         return value.replace(microsecond=0)
+    if isinstance(value, date):
+        return datetime.combine(value, time())
     if isinstance(value, str):
         return parse_date(value)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        seconds = value / 1000 if abs(value) >= 1e11 else value
         try:
+            # an int of hundreds of digits is too large to divide
+            seconds = value / 1000 if abs(value) >= 1e11 else value
             return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None, microsecond=0)
         except (ValueError, OverflowError, OSError):
             return None

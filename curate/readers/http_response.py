@@ -117,16 +117,17 @@ def decode_body(response: Response, max_bytes: int) -> bytes:
 
 def unchunk(body: bytes) -> bytes:
     """Return the payload of a chunked body, as far as its chunk sizes hold; a body that is not chunked as it is."""
-    pieces: list[bytes] = []
+    # one buffer, because a body may consist of millions of chunks of one byte
+    payload = bytearray()
     position = 0
     while chunk := _CHUNK.match(body, position):
         size = int(chunk[1], 16)
         start = chunk.end()
         if size == 0:
             break
-        if not pieces and start + size > len(body) + 2 and looks_like_html(body):
+        if position == 0 and start + size > len(body) + 2 and looks_like_html(body):
             return body
-        pieces.append(body[start : start + size])
+        payload += body[start : start + size]
         position = start + size
         if body.startswith(b"\r\n", position):
             position += 2
@@ -136,8 +137,8 @@ def unchunk(body: bytes) -> bytes:
         if position == 0:
             return body
         # a wrong size: what follows is still page, and a parser copes with a stray line better than with its loss
-        pieces.append(body[position:])
-    return b"".join(pieces)
+        payload += body[position:]
+    return bytes(payload)
 
 
 def _too_large(max_bytes: int) -> InputError:

@@ -17,7 +17,7 @@ from curate.readers.streams import Frames, has_many_frames
 from curate.schema import document_id
 from curate.storage import InputFile
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 
 def _lookup(value: dict[str, Any], name: str) -> Any:
@@ -41,6 +41,13 @@ def _parse(line: Line, source: str, settings: ReadSettings) -> Row | tuple[str, 
         return "json", f"the line is not JSON ({type(error).__name__}{place})"
     if not isinstance(value, dict):
         return "json", f"the line holds a {type(value).__name__}, not an object"
+    try:
+        return _row(value, line, source, settings)
+    except (ValueError, OverflowError, KeyError, TypeError, RecursionError) as error:
+        return "row", f"the line cannot be converted ({type(error).__name__})"
+
+
+def _row(value: dict[str, Any], line: Line, source: str, settings: ReadSettings) -> Row | tuple[str, str]:
     text = _lookup(value, settings.column("text"))
     if not isinstance(text, str):
         return "no_text", f"column {settings.column('text')!r} holds no text; map it with columns.text"

@@ -6,16 +6,27 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.errors import RetryableError
 from curate.readers.columns import Row, document_batch, make_row
+from curate.readers.parquet_values import (
+    CONVERSION_ERRORS,
+    UNREADABLE,
+    as_objects,
+    column_of,
+    find_values,
+    row_bytes,
+    slices,
+)
 from curate.readers.records import COLUMNS, Reader, ReadSettings, Reject, damage_id, describe, mapping_text
 from curate.storage import InputFile, is_local, open_input
 
-VERSION: Final = 1
+VERSION: Final = 2
 MAX_BATCH_ROWS: Final = 4096
+ROW_BYTES: Final = 128
 
 
 def _group_start(metadata: Any, group: int) -> int:
@@ -40,56 +51,43 @@ def _damage(error: Exception, file: InputFile, source: str, offset: int, length:
 
 
 def _wanted(schema: Any, settings: ReadSettings) -> dict[str, str]:
-    """Return the file's column for each of our names that it has one for."""
+    """Return the file's column for each of our names that it has one for; a name that it has twice is none."""
     names = {name: settings.column(name) for name in COLUMNS} | {f"meta.{name}": name for name in settings.meta}
-    top = set(schema.names)
-    return {name: column for name, column in names.items() if column in top or column.split(".")[0] in top}
+    return {name: column for name, column in names.items() if column_of(schema, column) is not None}
 
 
-def _values(batch: Any, column: str) -> list[Any]:
-    """Return the values of a column, or of the field of a struct column that a dotted name leads to."""
-    if column in batch.schema.names:
-        return list(batch.column(column).to_pylist())
-    first, *path = column.split(".")
-    values = batch.column(first).to_pylist()
-    for part in path:
-        values = [value.get(part) if isinstance(value, dict) else None for value in values]
-    return list(values)
+def _as_text(value: object) -> object:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
-def _as_text(value: object) -> str | None:
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return value if isinstance(value, str) else None
-
-
-def _readable(value: object) -> object:
-    return _as_text(value) if isinstance(value, bytes) else value
-
-
-def _strings_as_bytes(batch: Any) -> Any:
-    """Return `batch` with string columns as bytes: Parquet files hold invalid UTF-8 that Arrow would not notice."""
-    for index, field in enumerate(batch.schema):
-        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
-            kind = pa.binary() if pa.types.is_string(field.type) else pa.large_binary()
-            batch = batch.set_column(index, field.name, batch.column(index).view(kind))
-    return batch
-
-
-def _rows(batch: Any, wanted: dict[str, str], offset: int, length: int, source: str) -> Iterator[Row | None]:
-    """Yield a row for each row of `batch`, None for one without text."""
-    batch = _strings_as_bytes(batch)
-    columns = {name: _values(batch, column) for name, column in wanted.items()}
-    absent = [None] * batch.num_rows
+def _rows(
+    columns: dict[str, list[Any]], count: int, offset: int, length: int, source: str, settings: ReadSettings
+) -> Iterator[Row | tuple[str, str]]:
+    """Yield a row for each of `count` rows, or the kind and message of what is wrong with it."""
+    absent = [None] * count
     metas = [name for name in columns if name.startswith("meta.")]
+    name = settings.column("text")
     for index, value in enumerate(columns.get("text", absent)):
-        text = _as_text(value)
-        if text is None:
-            yield None
+        if not isinstance(value, (bytes, str)):
+            yield "no_text", f"column {name!r} holds no text, or occurs twice; map it with columns.text"
             continue
-        url, date, key = (_readable(columns.get(name, absent)[index]) for name in ("url", "date", "id"))
-        meta = mapping_text({name[5:]: _readable(columns[name][index]) for name in metas})
-        yield make_row(text, url, date, key, offset, length, meta, source)
+        size = len(value) if isinstance(value, bytes) else len(value.encode(errors="surrogatepass"))
+        if size > settings.max_record_bytes:
+            yield "record_too_large", f"a text has {size} bytes (limit {settings.max_record_bytes})"
+            continue
+        # a time that Python cannot hold is no date, as a string that is none
+        url, key = (_as_text(columns.get(name, absent)[index]) for name in ("url", "id"))
+        date = _as_text(columns.get("date", absent)[index])
+        others = {name[5:]: _as_text(columns[name][index]) for name in metas}
+        if any(field is UNREADABLE for field in (url, key, *others.values())):
+            yield "row", "a value of the row cannot be read"
+            continue
+        try:
+            meta = mapping_text(others)
+            text = str(_as_text(value))
+            yield make_row(text, url, None if date is UNREADABLE else date, key, offset, length, meta, source)
+        except CONVERSION_ERRORS as error:
+            yield "row", f"the row cannot be converted ({type(error).__name__})"
 
 
 def read_parquet(
@@ -100,18 +98,35 @@ def read_parquet(
         try:
             data = pq.ParquetFile(handle)
             starts = _group_starts(data.metadata)
-        except (pa.ArrowException, OSError, ValueError) as error:
+            wanted = _wanted(data.schema_arrow, settings)
+        except CONVERSION_ERRORS as error:
             if start == 0:
                 tally["records"] += 1
                 yield _damage(error, file, source, 0, file.size)
             return
-        wanted = _wanted(data.schema_arrow, settings)
         for group, offset in enumerate(starts):
             # a range that starts at 0 begins before the first group, which starts behind the file's magic bytes
             if not (start <= offset < end):
                 continue
             following = starts[group + 1] if group + 1 < len(starts) else file.size
             yield from _read_group(data, group, offset, following - offset, wanted, file, source, settings, tally)
+
+
+def _batches(data: Any, group: int, wanted: dict[str, str], limit: int) -> Iterator[tuple[dict[str, Any], int]]:
+    """Yield the wanted columns (arrays by our names) of a row group, and how many rows they have, in runs of at most
+    `limit` bytes or one row. What rows take shows only once they are decoded, so batches start with one row."""
+    columns = sorted({column_of(data.schema_arrow, column) or "" for column in wanted.values()})
+    batches = data.iter_batches(batch_size=1, row_groups=[group], columns=columns, use_threads=False)
+    for batch in batches:
+        found = {name: find_values(batch, column) for name, column in wanted.items()}
+        arrays = {name: array for name, array in found.items() if array is not None}
+        sizes = np.ones(batch.num_rows, dtype=np.int64)
+        for array in arrays.values():
+            sizes += row_bytes(array)
+        for start, length in slices(sizes, limit):
+            yield {name: array.slice(start, length) for name, array in arrays.items()}, length
+        fitting = limit * batch.num_rows // max(1, int(sizes.sum()), batch.nbytes)
+        data.reader.set_batch_size(max(1, min(MAX_BATCH_ROWS, 2 * batch.num_rows, fitting)))
 
 
 def _read_group(
@@ -125,36 +140,37 @@ def _read_group(
     settings: ReadSettings,
     tally: Counter[str],
 ) -> Iterator[pa.RecordBatch | Reject]:
-    metadata = data.metadata.row_group(group)
-    row_bytes = max(1, metadata.total_byte_size // max(1, metadata.num_rows))
-    batch_rows = max(1, min(MAX_BATCH_ROWS, settings.batch_bytes // row_bytes))
-    columns = sorted(
-        {column if column in data.schema_arrow.names else column.split(".")[0] for column in wanted.values()}
-    )
-    without_text = 0
-    try:
-        for batch in data.iter_batches(batch_size=batch_rows, row_groups=[group], columns=columns, use_threads=False):
-            rows = list(_rows(batch, wanted, offset, length, source))
-            tally["records"] += len(rows)
-            usable = [row for row in rows if row is not None and len(row.text) <= settings.max_record_bytes]
-            for row in rows:
-                if row is None:
-                    without_text += 1
-                    yield _no_text(file, source, settings, offset, length, without_text)
-                elif len(row.text) > settings.max_record_bytes:
-                    detail = describe(f"{file.name}:{offset}: a text has {len(row.text)} characters")
-                    yield Reject(row.id, row.url, offset, length, "error.record_too_large", detail)
-            if usable:
-                yield document_batch(usable, file.name, source)
-    except (pa.ArrowException, OSError, ValueError) as error:
+    rows: list[Row] = []
+    size = bad = 0
+    batches = _batches(data, group, wanted, settings.batch_bytes)
+    damage: Exception | None = None
+    while damage is None:
+        try:
+            arrays, count = next(batches)
+        except StopIteration:
+            break
+        except CONVERSION_ERRORS as error:
+            damage = error
+            break
+        columns = {name: as_objects(array) for name, array in arrays.items()}
+        for row in _rows(columns, count, offset, length, source, settings):
+            tally["records"] += 1
+            if isinstance(row, Row):
+                rows.append(row)
+                size += len(row.text) + ROW_BYTES
+                continue
+            bad += 1
+            detail = describe(f"{file.name}:{offset}: {row[1]}")
+            identity = damage_id(source, offset, b"row %d" % bad)
+            yield Reject(identity, None, offset, length, f"error.{row[0]}", detail)
+        if size >= settings.batch_bytes or len(rows) >= MAX_BATCH_ROWS:
+            yield document_batch(rows, file.name, source)
+            rows, size = [], 0
+    if rows:
+        yield document_batch(rows, file.name, source)
+    if damage is not None:
         tally["records"] += 1
-        yield _damage(error, file, source, offset, length)
-
-
-def _no_text(file: InputFile, source: str, settings: ReadSettings, offset: int, length: int, number: int) -> Reject:
-    column = settings.column("text")
-    detail = describe(f"{file.name}:{offset}: column {column!r} holds no text; map it with columns.text")
-    return Reject(damage_id(source, offset, b"row %d" % number), None, offset, length, "error.no_text", detail)
+        yield _damage(damage, file, source, offset, length)
 
 
 def boundary(file: InputFile, offset: int) -> int:
@@ -164,7 +180,7 @@ def boundary(file: InputFile, offset: int) -> int:
     with open_input(file.uri) as handle:
         try:
             starts = _group_starts(pq.ParquetFile(handle).metadata)
-        except (pa.ArrowException, OSError, ValueError):
+        except CONVERSION_ERRORS:
             return file.size
     return min((start for start in starts if start >= offset), default=file.size)
 
@@ -174,7 +190,7 @@ def splittable(file: InputFile) -> bool:
     with open_input(file.uri) as handle:
         try:
             return bool(pq.ParquetFile(handle).metadata.num_row_groups > 1)
-        except (pa.ArrowException, OSError, ValueError):
+        except CONVERSION_ERRORS:
             return False
 
 

@@ -31,7 +31,7 @@ from curate.readers.records import (
 from curate.schema import document_id
 from curate.storage import InputFile
 
-VERSION: Final = 1
+VERSION: Final = 2
 _HEADER_END = re.compile(rb"\r?\n\r?\n")
 _START = re.compile(rb"WARC/\d")
 _VERSION_LINE = re.compile(rb"WARC/\d+\.\d+[ \t]*\r?$")
@@ -176,6 +176,10 @@ def convert_records(
             page = convert(record, source, settings)
         except InputError as error:
             yield reject(record, source, file, error.kind, str(error))
+            continue
+        except (ValueError, OverflowError, KeyError, TypeError) as error:
+            # bad input is data: one odd record must not end the file
+            yield reject(record, source, file, "record", f"the record cannot be converted ({type(error).__name__})")
             continue
         if isinstance(page, str):
             tally[f"skipped.{page}"] += 1

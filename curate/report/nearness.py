@@ -1,7 +1,7 @@
 """How near a signal is to the bounds of a rule: ``|value - bound| / |bound|``, or ``|value|`` for a bound of 0.
 
-Relative, so that bounds of any scale compare; for people to look at, so float64 is exact enough. Lists, missing signals
-and groups without a bound have no distance.
+Relative, so that bounds of any scale compare; for people to look at, so float64 is exact enough. Lists, missing
+signals, groups without a bound and a 0 that passes have no distance.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def distances_to(
         with np.errstate(over="ignore", invalid="ignore"):
             distance = np.abs(values - limits) / scale
         nulls = columns.nulls(rule.signal)
-        unknown = np.isnan(distance) | (nulls[rows] if nulls is not None else False) | (failing & ~beyond)
+        # no signal is negative: who passes at 0 is at the floor of the scale, as most are, and nearly fails nothing
+        at_floor = (values == 0) & (not failing)
+        unknown = np.isnan(distance) | at_floor | (nulls[rows] if nulls is not None else False) | (failing & ~beyond)
         distance = np.where(unknown, NO_DISTANCE, distance)
         sides[distance < best] = side
         best = np.minimum(best, distance)

@@ -110,12 +110,11 @@ class RunFolder:
 
 def read_run(uri: str) -> RunFolder:
     """Return the run folder at `uri`. Raises RecipeError if it is none."""
+    place = storage.join(uri, RECIPE_FILE)
+    if not storage.exists(place):
+        raise RecipeError(f"{place_text(uri)}: is no run folder (it has no {RECIPE_FILE}); name the --output of a run")
     try:
-        recipe = tomllib.loads(storage.read_bytes(storage.join(uri, RECIPE_FILE)).decode())
-    except FileNotFoundError:
-        raise RecipeError(
-            f"{place_text(uri)}: is no run folder (it has no {RECIPE_FILE}); name the --output of a run"
-        ) from None
+        recipe = tomllib.loads(storage.read_bytes(place).decode())
     except ValueError as error:
         raise RecipeError(f"{place_text(uri)}/{RECIPE_FILE}: is damaged ({error}); run the recipe again") from None
     ledger = Ledger(uri)

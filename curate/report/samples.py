@@ -1,13 +1,15 @@
 """Documents near the line: for a reason, the dropped (or kept) documents whose signal is nearest to the bound.
 
-Distance is ``|value - bound| / |bound|`` (``|value|`` for a bound of 0), so that bounds of any scale compare. What has
-no such distance (lists, duplicates, missing signals) comes in an order drawn by id, the same at every call. One part of
-the run is looked at after the other: memory is the verdicts and a few signals of one part, and what is shown.
+Distance is ``|value - bound| / |bound|`` (``|value|`` for a bound of 0), so that bounds of any scale compare. Kept
+documents are those that came nearest to failing, with every rule in its turn. What has no such distance (lists,
+duplicates, missing signals) comes in an order drawn by id, the same at every call. One part of the run is looked at
+after the other: memory is the verdicts and a few signals of one part, and what is shown.
 """
 
 from __future__ import annotations
 
 import heapq
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -76,7 +78,7 @@ def read_samples(run: str, reason: str | None = None, *, number: int = 10, kept:
     Raises RecipeError for a folder that is no run and for a reason that no step of it has.
     """
     folder = read_run(run)
-    if reason is not None and reason.startswith("error"):
+    if reason is not None and (reason == "error" or reason.startswith("error.")):
         return _rejects(folder, reason, number)
     rules = folder.rules()
     names = _matching(folder, rules, reason)
@@ -88,9 +90,43 @@ def read_samples(run: str, reason: str | None = None, *, number: int = 10, kept:
         if part.verdicts is None:
             continue
         chosen = [rules[name] for name in names if name in rules]
-        search = _kept_candidates if kept else _dropped_candidates
-        found = heapq.nsmallest(number, [*found, *search(folder, index, part, names, chosen, number)])
-    return _samples(folder, parts, found)
+        if kept:
+            found = _best_of_each([*found, *_kept_candidates(folder, index, part, names, chosen, number)], number)
+        else:
+            found = heapq.nsmallest(number, [*found, *_dropped_candidates(folder, index, part, names, chosen, number)])
+    return _samples(folder, parts, _in_turn(found, number) if kept else found)
+
+
+def _best_of_each(found: Sequence[_Found], number: int) -> list[_Found]:
+    """Return the `number` nearest candidates of each rule, nearest first."""
+    left = Counter[str]()
+    best = []
+    for one in sorted(found):
+        left[one.reason] += 1
+        best += [one] if left[one.reason] <= number else []
+    return best
+
+
+def _in_turn(found: Sequence[_Found], number: int) -> list[_Found]:
+    """Return `number` documents, nearest first: of each rule the nearest one, then of each the next that is not there
+    yet, and so on, so that a rule which most documents come near to does not hide the others."""
+    chosen: dict[tuple[int, int], _Found] = {}
+    # what has no distance comes after everything that has one
+    for without in (False, True):
+        queues: dict[str, deque[_Found]] = {}
+        for one in sorted(found):
+            if (one.distance == NO_DISTANCE) == without:
+                queues.setdefault(one.reason, deque()).append(one)
+        while queues and len(chosen) < number:
+            for reason, queue in list(queues.items()):
+                while queue and (queue[0].part, queue[0].row) in chosen:
+                    queue.popleft()
+                if not queue:
+                    del queues[reason]
+                elif len(chosen) < number:
+                    one = queue.popleft()
+                    chosen[one.part, one.row] = one
+    return sorted(chosen.values())
 
 
 def _undecided(folder: RunFolder) -> RecipeError:
@@ -107,8 +143,8 @@ def _matching(folder: RunFolder, rules: Mapping[str, ResolvedRule], reason: str 
         raise _undecided(folder)
     if not names:
         why = "is counted but not stored" if str(reason).startswith("skipped") else "is no reason of this run"
-        told = f"{why}{suggestion(reason, known)}; reasons: {', '.join(known)}"
-        raise RecipeError(f"--reason {reason}: {told}")
+        told = f"--reason {reason}: {why}{suggestion(reason, known)}; reasons:"
+        raise RecipeError("\n  ".join([told, *known]))
     return names
 
 
@@ -153,7 +189,7 @@ def _dropped_candidates(
 def _kept_candidates(
     folder: RunFolder, index: int, part: PartFiles, names: Sequence[str], rules: Sequence[ResolvedRule], number: int
 ) -> Iterator[_Found]:
-    """Yield the kept documents that came nearest to failing one of the rules, each for its nearest rule."""
+    """Yield for each rule the kept documents that came nearest to failing it."""
     assert part.verdicts is not None
     keep = _read(folder, part.verdicts, ["keep"]).column("keep").to_numpy()
     columns = _signals(folder, part, rules)
@@ -161,13 +197,9 @@ def _kept_candidates(
         # a dedup step has no signal: any kept document is as near to it as another
         yield from _nearest(columns, index, np.flatnonzero(keep), names[0], None, number, failing=False)
         return
-    best: dict[int, _Found] = {}
     for rule in rules:
-        within = keep & applies(rule, columns, np.zeros(len(keep), dtype=bool))
-        for found in _nearest(columns, index, np.flatnonzero(within), rule.reason, rule, number, failing=False):
-            if found.row not in best or found < best[found.row]:
-                best[found.row] = found
-    yield from best.values()
+        rows = np.flatnonzero(keep & applies(rule, columns, np.zeros(len(keep), dtype=bool)))
+        yield from _nearest(columns, index, rows, rule.reason, rule, number, failing=False)
 
 
 def _lists_holding(lists: pa.ListArray, name: str) -> NDArray[np.bool_]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Final, NamedTuple
 
 from curate import storage
@@ -13,6 +14,7 @@ from curate.tokenize import registry
 from curate.tokenize.tokenizer import Tokenizer
 
 TOKENIZER: Final = "tokenizer"
+SHARD_PREFIX: Final = "shard-"
 
 
 class Segment(NamedTuple):
@@ -34,11 +36,23 @@ class DecodedRow(NamedTuple):
 
 
 def shards_folder(place: str) -> str:
-    """Return the folder of shards that is meant: `place` itself, or the one of the run at `place`."""
+    """Return the folder of shards that is meant: `place` itself, or the one of the run at `place`.
+
+    Raises RecipeError if there is no manifest in either, and no shard that has lost its own.
+    """
     inside = storage.join(place, "shards")
-    if not storage.exists(storage.join(place, MANIFEST_FILE)) and storage.exists(storage.join(inside, MANIFEST_FILE)):
-        return inside
-    return place
+    for folder in (place, inside):
+        if storage.exists(storage.join(folder, MANIFEST_FILE)) or _holds_shards(folder):
+            return folder
+    raise RecipeError(
+        f"{place_text(place)}: no {MANIFEST_FILE} here, nor in its shards/; name a folder of shards, or a finished run"
+    )
+
+
+def _holds_shards(folder: str) -> bool:
+    if storage.is_local(folder) and not os.path.isdir(storage.local_path(folder)):
+        return False
+    return any(name.startswith(SHARD_PREFIX) for name in storage.list_names(folder))
 
 
 def decode_rows(folder: str, number: int, tokenizer: str | None = None) -> list[DecodedRow]:

@@ -187,7 +187,8 @@ def _marks(receipts: Iterable[Receipt]) -> dict[str, int]:
     for receipt in receipts:
         for name, count in receipt.stats.items():
             if name.startswith("mark|"):
-                marks[name.rpartition("|")[2]] += count
+                # mark|source|reason: sources are plain names, while a reason may hold the separator itself
+                marks[name.split("|", 2)[2]] += count
     return _of_prefix(marks, "")
 
 

@@ -33,7 +33,7 @@ def spec() -> Callable[..., TaskSpec]:
 class SupervisedExecutor:
     """One supervised worker without Ray: what a Ray worker runs, in milliseconds."""
 
-    slots = 1
+    in_flight = 2
 
     def __init__(self) -> None:
         self.supervisor = Supervisor()

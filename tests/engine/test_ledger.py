@@ -46,3 +46,29 @@ def test_a_lease_cut_off_while_being_written_is_taken(tmp_path: pathlib.Path) ->
     (tmp_path / "lease.json").write_text("")
     with ledger.lease(str(tmp_path)):
         pass
+
+
+def test_a_takeover_ends_the_lease_of_the_process_before(tmp_path: pathlib.Path) -> None:
+    with ledger.lease(str(tmp_path)) as first:
+        with ledger.lease(str(tmp_path), takeover=True) as second:
+            first.renew()
+            with pytest.raises(LeaseError, match="has taken over"):
+                first.check()
+            second.check()
+        first.close()
+        first._lock = None
+
+
+def test_of_many_processes_that_find_a_dead_lease_one_gets_it(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "lease.json").write_text(json.dumps({**json.loads(ledger._lease_content("gone")), "pid": 2**22 - 1}))
+    code = (
+        "import sys, time\nfrom curate.engine.ledger import lease\nfrom curate.errors import LeaseError\n"
+        "try:\n    with lease(sys.argv[1]):\n        print('in', flush=True)\n        time.sleep(8)\n"
+        "except LeaseError:\n    print('out', flush=True)\n"
+    )
+    started = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    said = sorted(process.communicate(timeout=60)[0].strip() for process in started)
+    assert said == ["in", "out", "out"]

@@ -12,14 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from resiliparse.parse.html import HTMLTree
 
-from curate.extract.depth import html_depth
+from curate.extract.depth import html_shape
 from curate.readers import READERS, Page, ReadSettings
 from curate.storage import InputFile
 
 
 def scan(html: str | bytes, limit: int = 512) -> int:
     data = html.encode() if isinstance(html, str) else html
-    return int(html_depth(np.frombuffer(data, dtype=np.uint8), limit))
+    return int(html_shape(np.frombuffer(data, dtype=np.uint8), limit, 1 << 40)[0])
+
+
+def elements(html: str | bytes, most: int = 1 << 40) -> int:
+    data = html.encode() if isinstance(html, str) else html
+    return int(html_shape(np.frombuffer(data, dtype=np.uint8), 512, most)[1])
 
 
 def true_depth(html: str) -> int:
@@ -132,3 +137,47 @@ def test_real_pages_pass_with_room_to_spare(shared_data: Path) -> None:
             pages += 1
     assert pages == 1761
     assert deepest < 128
+
+
+def made(html: str) -> int:
+    """The elements and comments below body in the parser's tree."""
+    tree = HTMLTree.parse(html)
+    count = 0
+    stack = [tree.body] if tree.body is not None else []
+    while stack:
+        child = stack.pop().first_child
+        while child is not None:
+            count += child.tag != "#text"
+            stack.append(child)
+            child = child.next
+    return count
+
+
+FONTS = "".join(f"<font a={n}>" for n in range(100))
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<p>" + FONTS + "<p>x" * 50,
+        "<p>" * 500,
+        "</p>" * 500,
+        "</br>" * 500,
+        "<!-->" * 300 + "<!x>" * 300,
+        "<table><td>x</table>" * 200,
+        "<b><i><p></b></i>" * 200,
+        "<svg>" + "<path/>" * 300,
+        "<a><div>" * 30 + "</a>" * 30,
+    ],
+)
+def test_no_element_that_the_parser_makes_goes_uncounted(html: str) -> None:
+    assert made("<!DOCTYPE html><body>" + html) <= elements("<!DOCTYPE html><body>" + html)
+
+
+def test_a_page_whose_elements_multiply_is_refused_fast() -> None:
+    fonts = "".join(f"<font a={n}>" for n in range(480))
+    scan("<p>")
+    start = time.process_time()
+    assert elements("<p>" + fonts + "<p>x" * 20_000, 1_000_000) > 1_000_000
+    assert elements("<p " + " ".join(f"a{n}" for n in range(100_000)) + ">x", 1_000_000) > 1_000_000
+    assert time.process_time() - start < 2

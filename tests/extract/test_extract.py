@@ -80,6 +80,15 @@ def test_markup_that_only_decoding_reveals_is_counted() -> None:
     assert kind_of(body) == "html_too_deep"
 
 
+def test_a_page_of_too_many_elements_is_refused_and_text_is_counted_in_bytes() -> None:
+    body = b"<p>" * 101 + b"x"
+    assert kind_of(body, limits=ExtractSettings(max_html_elements=100)) == "html_too_many_elements"
+    assert extract(body, "text/html", None, ExtractSettings(max_html_elements=101)) == "x"
+    word = "\u00fc" * 10
+    assert kind_of(word.encode(), "text/plain", ExtractSettings(max_text_bytes=19)) == "text_too_large"
+    assert extract(word.encode(), "text/plain", "utf-8", ExtractSettings(max_text_bytes=20)) == word
+
+
 def test_an_engine_that_fails_is_a_named_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(html: str) -> str:
         raise ValueError("what the page says")

@@ -280,6 +280,17 @@ def duplicate_ngram_characters(words: Sequence[str], n: int) -> int:
     return characters
 
 
+def union_ngram_characters(words: Sequence[str], n: int) -> int:
+    seen: set[tuple[str, ...]] = set()
+    covered: set[int] = set()
+    for at in range(len(words) - n + 1):
+        ngram = tuple(words[at : at + n])
+        if ngram in seen:
+            covered.update(range(at, at + n))
+        seen.add(ngram)
+    return sum(len(words[at]) for at in covered)
+
+
 def strip(text: str) -> str:
     start, end = 0, len(text)
     while start < end and is_space(text[start]):
@@ -334,6 +345,8 @@ def measure(text: str, split: Callable[[str], Sequence[str]] = segments) -> dict
         "hashes.per_segment": ratio(text.count("#"), len(parts)),
         "ellipses.per_segment": ratio(text.count("...") + text.count("…"), len(parts)),
         "hashes_and_ellipses.per_whitespace_word": ratio(symbols, len(spaced)),
+        "hashes.per_word": ratio(text.count("#"), len(real)),
+        "ellipses.per_word": ratio(text.count("...") + text.count("…"), len(real)),
         "newlines.per_segment": ratio(newlines, len(parts)),
         "lines.count": len(lines),
         "all_lines.bullet_fraction": ratio(bullets, all_lines),
@@ -345,6 +358,7 @@ def measure(text: str, split: Callable[[str], Sequence[str]] = segments) -> dict
             sum(has(line[-1], unicode.TERMINAL) for line in lines), len(lines)
         ),
         "lines.at_most_30_chars_fraction": ratio(sum(len(line) <= 30 for line in lines), len(lines)),
+        "lines.below_30_chars_fraction": ratio(sum(len(line) < 30 for line in lines), len(lines)),
         "lines.duplicate_fraction": ratio(line_duplicates[0], len(lines)),
         "lines.duplicate_char_fraction": ratio(line_duplicates[1], len(text) - newlines),
         "nonempty_lines.duplicate_fraction": ratio(nonempty_duplicates[0], len(nonempty)),
@@ -357,4 +371,5 @@ def measure(text: str, split: Callable[[str], Sequence[str]] = segments) -> dict
         signals[f"ngrams.top_{n}_char_fraction"] = ratio(top_ngram_characters(parts, n), len(text))
     for n in (5, 6, 7, 8, 9, 10):
         signals[f"ngrams.duplicate_{n}_char_fraction"] = ratio(duplicate_ngram_characters(parts, n), len(text))
+        signals[f"ngrams.duplicate_{n}_union_char_fraction"] = ratio(union_ngram_characters(parts, n), len(text))
     return signals

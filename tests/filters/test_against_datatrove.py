@@ -18,7 +18,7 @@ import pyarrow as pa
 import pytest
 
 from curate.errors import AssetError
-from curate.filters.c4_lines import clean_lines
+from curate.filters.c4_lines import VARIANTS, clean_lines
 from curate.filters.decide import Columns, passes
 from curate.filters.edits import apply_edits
 from curate.filters.language import measure_language
@@ -44,7 +44,6 @@ plain = _load("plain_text_statistics")
 plain_c4 = _load("plain_c4_lines")
 
 FILTERS = ("gopher_quality", "gopher_repetition", "fineweb_code", "c4", "c4 without terminal marks")
-DATATROVE_END_MARKS = ".!?\"'"
 
 
 class Oracle(NamedTuple):
@@ -147,9 +146,10 @@ class TestPlainDefinitions:
     def test_decide_as_datatrove_on_every_page(self, table: str, oracle: Oracle) -> None:
         assert _agreement(_decisions(table, oracle.plain_signals), oracle.keeps[table]) == 1.0
 
-    @pytest.mark.parametrize("end_marks", [DATATROVE_END_MARKS, ""])
-    def test_c4_decides_as_datatrove_on_every_page(self, end_marks: str, pages: list[str], oracle: Oracle) -> None:
-        views = [plain_c4.clean(text, end_marks, 3, True).text for text in pages]
+    @pytest.mark.parametrize("variant", ["c4_lines_datatrove", "c4_lines_fineweb"])
+    def test_c4_decides_as_datatrove_on_every_page(self, variant: str, pages: list[str], oracle: Oracle) -> None:
+        end_marks = VARIANTS[variant].end_marks
+        views = [plain_c4.clean(text, *VARIANTS[variant]).text for text in pages]
         keeps = _decisions("c4", pa.Table.from_pylist([_c4_signals(view) for view in views]))
         assert _agreement(keeps, oracle.keeps["c4" if end_marks else "c4 without terminal marks"]) == 1.0
         if end_marks:
@@ -185,7 +185,7 @@ class TestKernel:
         assert agreement >= least
 
     @pytest.mark.parametrize(
-        ("cleaner", "name"), [("c4_lines", "c4"), ("c4_lines_fineweb", "c4 without terminal marks")]
+        ("cleaner", "name"), [("c4_lines_datatrove", "c4"), ("c4_lines_fineweb", "c4 without terminal marks")]
     )
     def test_c4_agrees_with_datatrove(self, cleaner: str, name: str, pages: list[str], oracle: Oracle) -> None:
         text = pa.array(pages, type=pa.large_string())

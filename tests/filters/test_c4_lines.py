@@ -68,26 +68,30 @@ def test_every_variant_is_a_registered_cleaner_with_the_signals_it_declares(name
 
 
 @pytest.mark.parametrize(
-    ("line", "paper", "tfds", "fineweb"),
+    ("line", "paper", "tfds", "datatrove", "fineweb"),
     [
-        ("Two words.", False, False, False),
-        ("Now three words.", True, False, True),
-        ("Here are four words.", True, False, True),
-        ("Here there are five words.", True, True, True),
-        ("No mark at the end", False, False, True),
-        ("It goes on and on...", False, False, True),
-        ('He said: "that is enough"', True, True, True),
-        ("Please enable JavaScript in your browser.", False, False, False),
-        ("Read our Privacy Policy before you go.", False, False, False),
-        ("This site uses cookies for your comfort.", False, False, False),
-        ("A word of " + "x" * 1000 + " characters stays.", True, True, True),
-        ("A word of " + "x" * 1001 + " characters goes.", False, False, False),
-        ("Cited four times so.[1]", True, False, True),
-        ("Only two [1] [2].", True, False, True),
+        ("Two words.", False, False, False, False),
+        ("Now three words.", True, False, True, True),
+        ("Here are four words.", True, False, True, True),
+        ("Here there are five words.", True, True, True, True),
+        ("No mark at the end", False, False, False, True),
+        ("It goes on and on...", False, False, False, True),
+        ('He said: "that is enough"', True, True, True, True),
+        ("He said: 'that is enough now'", False, False, True, True),
+        ("He said it's enough'...", False, False, False, True),
+        ("Please enable JavaScript in your browser.", False, False, False, False),
+        ("Read our Privacy Policy before you go.", False, False, False, False),
+        ("This site uses cookies for your comfort.", False, False, False, False),
+        ("A word of " + "x" * 1000 + " characters stays.", True, True, True, True),
+        ("A word of " + "x" * 1001 + " characters goes.", False, False, False, False),
+        ("Cited four times so.[1]", True, False, True, True),
+        ("Only two [1] [2].", True, False, True, True),
     ],
 )
-def test_a_line_stays_or_goes_by_variant(line: str, paper: bool, tfds: bool, fineweb: bool) -> None:
-    for name, stays in (("c4_lines", paper), ("c4_lines_tfds", tfds), ("c4_lines_fineweb", fineweb)):
+def test_a_line_stays_or_goes_by_variant(line: str, paper: bool, tfds: bool, datatrove: bool, fineweb: bool) -> None:
+    expected = {"c4_lines": paper, "c4_lines_tfds": tfds, "c4_lines_datatrove": datatrove, "c4_lines_fineweb": fineweb}
+    assert expected.keys() == c4_lines.VARIANTS.keys()
+    for name, stays in expected.items():
         text = as_array([line.encode()])
         [view] = apply_edits(text, c4_lines.clean_lines(text, name).edits).to_pylist()
         assert bool(view) is stays, name

@@ -88,6 +88,11 @@ CASES: dict[str, dict[str, Case]] = {
         "hashes.max": Case(0.1, mixed("#"), range(5, 15), 0.11),
         "ellipses.max": Case(0.1, mixed("…"), range(5, 15), 0.11),
     },
+    "gopher_quality_paper": QUALITY
+    | {
+        "hashes.max": Case(0.1, mixed("#"), range(5, 15), 0.12),
+        "ellipses.max": Case(0.1, mixed("…"), range(5, 15), 0.12),
+    },
     "gopher_quality_dclm": QUALITY
     | {
         "symbols.max": Case(0.1, mixed("#", 1000), range(90, 110), 0.011),
@@ -116,7 +121,7 @@ CASES: dict[str, dict[str, Case]] = {
     "fineweb": {
         "terminal_punctuation.above": Case(0.12, lambda k: lines(100, k, lambda line: line + "."), range(5, 20), 0.09),
         "duplicate_line_chars.below": Case(0.1, repeated(1000, "\n"), range(90, 110), 0.011),
-        "short_lines.below": Case(0.67, lambda k: lines(100, k, lambda line: line[:30]), range(60, 75), 0.02),
+        "short_lines.below": Case(0.67, lambda k: lines(100, k, lambda line: line[:29]), range(60, 75), 0.02),
     },
     "fineweb_code": {
         "terminal_punctuation.min": Case(0.12, lambda k: lines(100, k, lambda line: line + "."), range(5, 20), 0.09),
@@ -125,8 +130,9 @@ CASES: dict[str, dict[str, Case]] = {
         "newlines.max": Case(0.3, lambda k: " ".join(words(100)) + "\n" * k, range(20, 40), 0.04),
     },
 }  # fmt: skip
+CASES["gopher_repetition_paper"] = CASES["gopher_repetition"]
 CASES["c4_tfds"] = CASES["c4"] | {"sentences.min": CASES["c4"]["sentences.min"]._replace(threshold=3, step=0.34)}
-LANGUAGE = {"language": {"score.min": 0.65}, "language_ccnet": {"score.min": 0.5}}
+LANGUAGE = {"language": {"score.min": 0.65}, "language_c4": {"score.min": 0.5}, "language_ccnet": {"score.min": 0.5}}
 BOUNDS = ("min", "above", "max", "below")
 
 
@@ -160,6 +166,51 @@ def test_every_threshold_of_every_shipped_table_is_tested_at_its_value() -> None
     } | LANGUAGE
     assert {table: thresholds(table) for table in tested} == tested
     assert set(shipped()) >= set(tested)
+
+
+@pytest.mark.parametrize(("length", "paper", "code"), [(29, False, False), (30, True, False), (31, True, True)])
+def test_lines_of_30_characters_are_short_to_finewebs_code_and_not_to_its_paper(
+    length: int, paper: bool, code: bool
+) -> None:
+    signals = MEASURES["text"].function(pa.array([lines(10, 10, lambda line: line[:length])]), {})
+    for table, stays in (("fineweb", paper), ("fineweb_code", code)):
+        assert kept(load_filter(table)[0].rules["short_lines"], signals).tolist() == [stays], table
+
+
+@pytest.mark.parametrize(
+    ("reason", "text", "paper", "datatrove"),
+    [
+        ("alphabetic_words", " ".join(words(100) + ["-"] * 30), True, False),  # 1 of words; 100/130 of words and marks
+        ("alphabetic_words", " ".join(words(79) + ["12"] * 21), False, False),
+        ("hashes", " ".join(words(95) + ["#"] * 10), False, True),  # 10/95 and 10/105
+        ("ellipses", " ".join(words(95) + ["…"] * 10), False, True),
+        ("hashes", " ".join(words(100) + ["#"] * 10), True, True),
+    ],
+)
+def test_a_mark_is_a_word_to_datatroves_gopher_and_not_to_the_papers(
+    reason: str, text: str, paper: bool, datatrove: bool
+) -> None:
+    signals = MEASURES["text"].function(pa.array([text]), {})
+    for table, stays in (("gopher_quality_paper", paper), ("gopher_quality", datatrove)):
+        assert kept(load_filter(table)[0].rules[reason], signals).tolist() == [stays], table
+
+
+def test_a_repeated_passage_counts_in_full_to_gophers_paper_and_in_multiples_of_n_to_datatrove() -> None:
+    passage = " ".join(words(9))  # 45 characters of words, of which datatrove counts one 5-gram of 25
+    signals = MEASURES["text"].function(pa.array([passage + " | " + passage + " " + " ".join(words(14, "x"))]), {})
+    size = signals["text.characters"][0].as_py()
+    for table, characters, stays in (("gopher_repetition_paper", 45, False), ("gopher_repetition", 25, True)):
+        rule = load_filter(table)[0].rules["duplicate_5_grams"]
+        assert signals[rule.signal].to_pylist() == [characters / size]
+        assert kept(rule, signals).tolist() == [stays], table
+
+
+def test_provenance_tells_a_paper_from_its_code_and_from_us() -> None:
+    provenance = {name: load_filter(name)[0].provenance for name in shipped()}
+    assert {name for name, kind in provenance.items() if kind == "reference-impl"} == {
+        *("gopher_quality", "gopher_quality_dclm", "gopher_repetition", "fineweb_code", "c4_tfds")
+    }
+    assert {name for name, kind in provenance.items() if kind == "ours"} == {"language_c4"}
 
 
 @pytest.mark.parametrize("table", shipped())

@@ -16,7 +16,7 @@ from curate.pipelines.sample import write_sample
 
 RECIPE = """
 name = "small"
-steps = ["language", "gopher_quality", "c4_lines", "c4", "url", "exact"]
+steps = ["language", "gopher_quality", "c4_lines", "c4", "url", "exact", "minhash"]
 
 [[sources]]
 name = "web"

@@ -96,5 +96,5 @@ def test_empty_files_are_named(small_recipe: Load, tmp_path: pathlib.Path) -> No
 
     (tmp_path / "empty.warc.gz").write_bytes(b"")
     recipe = small_recipe(inputs=[str(tmp_path / "empty.warc.gz")])
-    with pytest.raises(InputError, match="no document could be read from 1 input units"):
+    with pytest.raises(InputError, match="no document could be read from 1 input unit"):
         run(recipe, str(tmp_path / "run"), Options(executor="inline"))

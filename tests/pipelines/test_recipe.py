@@ -177,13 +177,13 @@ when = [{ signal = "source", any_of = ["web"] }]
 class TestPaths:
     def test_paths_are_relative_to_the_recipe(self, small_world: Path) -> None:
         text = BASE.replace(
-            "[tokenizer.train]\nvocab_size = 4096", '[tokenizer]\nfile = "tok"\n[assets]\nx = "../x.bin"'
+            "[tokenizer.train]\nvocab_size = 4096", '[tokenizer]\nfile = "tok"\n[assets]\n"lid.176" = "../x.bin"'
         )
         recipe = _load(small_world, text)
         assert recipe.tokenizer is not None
         assert recipe.tokenizer.file == str(small_world / "tok")
         assert recipe.sources[0].input == (str(small_world / "in" / "*.warc.gz"),)
-        assert recipe.assets == {"x": str(small_world.parent / "x.bin")}
+        assert recipe.assets == {"lid.176": str(small_world.parent / "x.bin")}
 
     def test_uris_and_absolute_paths_stay(self, small_world: Path) -> None:
         inputs = ("s3://bucket/a/*.gz?endpoint_override=http://x:1", "/data/b")
@@ -361,7 +361,7 @@ ADDED: list[tuple[str, str]] = [
     ('[dedup.exact]\nnormalize = "none"', "dedup.exact.normalize: unknown key; did you mean normalise?"),
     ('[dedup.exakt]\nnormalise = "none"', "dedup.exakt: unknown kind 'exakt'; did you mean exact?"),
     ('[dedup.twice]\nkind = "exact"', "dedup.twice: no step of this name"),
-    ("[engine]\nunit_bytes = 0", "engine.unit_bytes: input should be greater than or equal to 1"),
+    ("[engine]\nunit_bytes = 0", "engine.unit_bytes: input should be greater than or equal to"),
     ("[shards]\ncontext_length = 1", "shards.context_length: input should be greater than or equal to 2"),
     ('[shards]\nlayout = "pakced"', "shards.layout: input should be 'packed' or 'documents'"),
     ('[extract]\nengine = "resilparse"', "extract.engine: unknown engine 'resilparse'; did you mean resiliparse?"),
@@ -374,6 +374,51 @@ ADDED: list[tuple[str, str]] = [
     ("[mix]\ntokens = 10\n[mix.weights]\nweb = -1.0", "mix.weights.web: a weight is a share from 0 to 1, not -1.0"),
     ('[tokenizer]\nfile = "x"', "tokenizer: file and train exclude each other; give exactly one of file, asset and"),
     ('[[sources]]\nname = "web"\ninput = "x"', "sources.1.name: another source has the name web; names are unique"),
+    ('[assets]\n"lid.177" = "x"', "assets.lid.177: no asset has this name; did you mean lid.176?; known: lid.176, "),
+    (
+        '[filters.words.x]\nsignal = "source"\nany_of = ["wbe"]',
+        "filters.words.x.any_of: no source is called 'wbe'; did you",
+    ),
+    (
+        '[filters.words.x]\nsignal = "words.count"\nmin = 3\nwhen = [{ signal = "source", none_of = ["web", "bok"] }]',
+        "filters.words.x.when.0.none_of: no source is called 'bok'",
+    ),
+    ('[filters.error.x]\nsignal = "words.count"\nmin = 3', "filters.error: error is what reports call documents by"),
+    ('[filters.kept.x]\nsignal = "words.count"\nmin = 3', "filters.kept: kept is what reports call documents by"),
+    ('[extract]\nengine = "os:getcwd"', "extract.engine: 'os:getcwd' has no Python source"),
+    ('[extract]\nengine = "no_such_module:f"', "extract.engine: 'no_such_module:f': ModuleNotFoundError: No module"),
+    ('[extract]\nengine = ":f"', "extract.engine: ':f' is not one of resiliparse, trafilatura, nor a module:function"),
+]
+TRAIN: list[tuple[str, str]] = [
+    ('pattern = "("', "tokenizer.train.pattern: does not compile: Parsing error at position 1"),
+    ('pattern = "[a-z]+"', "tokenizer.train.pattern: leaves text out (such as 'I')"),
+    (
+        'specials = ["<s>", "</s>", "a", "a"]',
+        "tokenizer.train.specials: a is named twice",
+    ),
+    ('specials = ["<s>", "</s>", ""]', "tokenizer.train.specials: a special token has no characters"),
+    ('specials = ["</s>"]', "tokenizer.add_bos: there will be no bos token (<|begin_of_text|> or "),
+    ('kind = "sentencepiece"\nsentencepiece = { eos_id = -1 }', "tokenizer.add_eos: there will be no eos token; set"),
+    (
+        'kind = "sentencepiece"\nsentencepiece = { character_coverag = 1.0 }',
+        "tokenizer.train.sentencepiece.character_coverag: is no option of the trainer; did you mean character_co",
+    ),
+    (
+        'kind = "sentencepiece"\nsentencepiece = { character_coverage = 3.0, split_digits = true }',
+        "tokenizer.train.sentencepiece.character_coverage: the trainer refuses it: character_coverage >= 0.98 && ",
+    ),
+    (
+        'kind = "sentencepiece"\nsentencepiece = { max_sentence_length = "x" }',
+        "tokenizer.train.sentencepiece.max_sentence_length: the trainer refuses it: invalid literal",
+    ),
+    (
+        'kind = "sentencepiece"\nsentencepiece = { model_type = "unigram" }',
+        "tokenizer.train.sentencepiece.model_type: only 'bpe' is trained",
+    ),
+    (
+        'kind = "sentencepiece"\nsentencepiece = { vocab_size = 300 }',
+        "tokenizer.train.sentencepiece.vocab_size: is set by the run; remove it",
+    ),
 ]
 
 
@@ -398,6 +443,52 @@ class TestMistakes:
         assert expected in told
         number = int(where.removeprefix("recipe.toml:"))
         assert number >= (10 if before == BASE else 9)
+
+    @pytest.mark.parametrize(("line", "expected"), TRAIN)
+    def test_what_a_trainer_would_refuse_is_told_before_anything_runs(
+        self, small_world: Path, line: str, expected: str
+    ) -> None:
+        (mistake,) = _mistakes(small_world, f"{BASE}{line}\n")
+        assert expected in mistake
+
+    def test_trainer_options_are_tried_together(self, small_world: Path) -> None:
+        together = 'kind = "sentencepiece"\nsentencepiece = { unk_id = 1, bos_id = 0, num_threads = 2 }\n'
+        assert _load(small_world, BASE + together).tokenizer is not None
+        alone = together.replace("unk_id = 1, ", "")
+        assert "sentencepiece.bos_id: the trainer refuses it" in _mistakes(small_world, BASE + alone)[0]
+
+    @pytest.mark.parametrize(
+        ("asset", "expected"),
+        [
+            ("llama3", "tokenizer.asset: no tokenizer is called 'llama3'; did you mean llama3-tokenizer?"),
+            ("lid.176", "tokenizer.asset: lid.176 is a language model, no tokenizer"),
+        ],
+    )
+    def test_an_asset_that_is_no_tokenizer_is_told(self, small_world: Path, asset: str, expected: str) -> None:
+        (mistake,) = _mistakes(small_world, BASE, [f"tokenizer.asset={asset}"])
+        assert expected in mistake
+
+    def test_an_item_of_steps_that_is_no_name_hides_and_invents_nothing(self, small_world: Path) -> None:
+        text = BASE.replace('"words",', '3, "wrds", "words", {},') + "[filters.words.word_count]\nmn = 3\n"
+        told = [mistake.partition(": ")[2] for mistake in _mistakes(small_world, text)]
+        assert [mistake.partition("; did")[0] for mistake in told] == [
+            "steps.1: a step is a name in quotes, not 3",
+            "steps.2: unknown step 'wrds'",
+            "steps.4: a step is a name in quotes, not {}",
+            "filters.words.word_count.mn: unknown key",
+        ]
+
+    def test_another_origin_of_the_tokenizer_takes_the_place_of_the_recipes(self, small_world: Path) -> None:
+        found = _load(small_world, BASE, ["tokenizer.asset=mistral-v1-32k"]).tokenizer
+        assert found is not None
+        assert (found.asset, found.train) == ("mistral-v1-32k", None)
+        named = BASE.replace("[tokenizer.train]\nvocab_size = 4096", '[tokenizer]\nfile = "x"\nadd_bos = false')
+        found = _load(small_world, named, ["tokenizer.train.vocab_size=300", "tokenizer.train.kind=bpe"]).tokenizer
+        assert found is not None
+        assert found.train is not None
+        assert (found.file, found.train.vocab_size, found.add_bos) == (None, 300, False)
+        (mistake,) = _mistakes(small_world, BASE, ["tokenizer.asset=mistral-v1-32k", "tokenizer.file=x"])
+        assert "file and asset exclude each other" in mistake
 
     def test_all_mistakes_come_at_once_in_the_order_of_the_file(self, small_world: Path) -> None:
         text = BASE.replace("steps = [", 'steps = ["wrds", ').replace("4096", "12")

@@ -9,16 +9,18 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from curate.engine.ledger import Ledger
-from curate.errors import RecipeError
-from curate.pipelines.recipe import Recipe
+from curate.errors import InvariantError, RecipeError
+from curate.pipelines.recipe import Recipe, load_recipe
 from curate.pipelines.run import Options, Summary, run
 from curate.pipelines.sample_warc import http_message, response
 from curate.pipelines.views import view_text
@@ -146,6 +148,43 @@ def test_a_folder_of_another_recipe_is_refused(
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(RecipeError, match="not empty and no run folder"):
         run_inline(small_recipe(), tmp_path)
+
+
+def test_a_folder_with_a_recipe_of_the_users_own_is_never_a_run_folder(
+    crawl: pathlib.Path, small_recipe: Load, run_inline: Run, tmp_path: pathlib.Path
+) -> None:
+    shutil.copy(crawl / "small.toml", tmp_path / "recipe.toml")
+    (tmp_path / "plan").mkdir()
+    (tmp_path / "plan" / "my-notes.txt").write_text("mine")
+    with pytest.raises(RecipeError, match="that no run wrote"):
+        run_inline(small_recipe(), tmp_path)
+    assert (tmp_path / "recipe.toml").read_text() == (crawl / "small.toml").read_text()
+    assert (tmp_path / "plan" / "my-notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(("module", "name"), [("packing", "merge"), ("duplicates", "merge")])
+def test_rows_lost_in_an_exchange_stop_the_run(
+    small_recipe: Load, run_inline: Run, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, module: str, name: str
+) -> None:
+    import importlib
+
+    from curate.engine.exchange import merge
+
+    def lossy(*arguments: Any) -> Iterator[pa.RecordBatch]:
+        for batch in merge(*arguments):
+            yield batch.slice(0, max(1, len(batch) // 2))
+
+    monkeypatch.setattr(importlib.import_module(f"curate.pipelines.{module}"), name, lossy)
+    with pytest.raises(InvariantError, match="this is a bug"):
+        run_inline(small_recipe(), tmp_path / "run")
+
+
+def test_one_file_may_be_in_two_sources(crawl: pathlib.Path, run_inline: Run, tmp_path: pathlib.Path) -> None:
+    one = f'input = ["{crawl}/crawl/*-00000.warc.gz"]'
+    text = f'name = "two"\nsteps = ["exact"]\n[[sources]]\nname = "a"\n{one}\n[[sources]]\nname = "b"\n{one}\n'
+    (tmp_path / "two.toml").write_text(text + "[engine]\nunit_bytes = 40_000\n")
+    summary = run_inline(load_recipe(str(tmp_path / "two.toml")), tmp_path / "run")
+    assert summary.executed["collect"] > 2
 
 
 def test_no_matching_input_starts_nothing(small_recipe: Load, run_inline: Run, tmp_path: pathlib.Path) -> None:

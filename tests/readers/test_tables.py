@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import sys
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
@@ -240,3 +241,53 @@ def test_formats_are_known_by_their_extensions(name: str, kind: str) -> None:
 def test_an_unknown_extension_is_a_clear_error() -> None:
     with pytest.raises(InputError, match=r"x\.pdf: unknown extension"):
         detect_format("x.pdf")
+
+
+def test_odd_dates_are_no_dates_and_end_nothing(tmp_path: Path) -> None:
+    data = b'{"text": "a", "date": ' + b"9" * 400 + b'}\n{"text": "b", "date": 1e400}\n{"text": "c"}\n'
+    rows, rejects, _ = read("jsonl", write(tmp_path, "a.jsonl", data))
+    assert [(row["text"], row["date"]) for row in rows] == [("a", None), ("b", None), ("c", None)]
+    assert not rejects
+
+
+def stored(folder: Path, table: pa.Table) -> InputFile:
+    path = folder / "t.parquet"
+    pq.write_table(table, path)
+    return InputFile(str(path), path.name, path.stat().st_size)
+
+
+def test_parquet_dates_of_every_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    days = pa.array([18262, None], pa.date32())
+    nanoseconds = pa.array([1577836800123456789, None], pa.timestamp("ns"))
+    far = pa.array([10**15, 1577836800000], pa.timestamp("ms"))
+    day = datetime.fromisoformat("2020-01-01")
+    for dates, expected in ((days, [day, None]), (nanoseconds, [day, None]), (far, [None, day])):
+        rows, rejects, _ = read("parquet", stored(tmp_path, pa.table({"text": ["a", "b"], "date": dates})))
+        assert [row["date"] for row in rows] == expected
+        assert not rejects
+
+
+def test_a_column_that_occurs_twice_and_bad_utf_8_in_a_struct_reject_rows_only(tmp_path: Path) -> None:
+    twice = pa.Table.from_arrays([pa.array(["a", "b"]), pa.array(["c", "d"])], names=["text", "text"])
+    rows, rejects, _ = read("parquet", stored(tmp_path, twice))
+    assert [reject.reason for reject in rejects] == ["error.no_text"] * 2
+    bad = pa.array([b"good", b"bad \xff", b"fine"], pa.binary()).view(pa.string())
+    nested = pa.table(
+        {"data": pa.StructArray.from_arrays([bad], ["text"]), "more": pa.StructArray.from_arrays([bad], ["x"])}
+    )
+    file = stored(tmp_path, nested)
+    rows, rejects, _ = read("parquet", file, settings=ReadSettings(columns={"text": "data.text"}))
+    assert [row["text"] for row in rows] == ["good", "bad \ufffd", "fine"]
+    rows, rejects, _ = read("parquet", file, settings=ReadSettings(columns={"text": "data.text"}, meta=("more",)))
+    assert [row["text"] for row in rows] == ["good", "fine"]
+    assert [reject.reason for reject in rejects] == ["error.row"]
+
+
+def test_a_value_that_many_rows_share_is_decoded_in_small_runs(tmp_path: Path) -> None:
+    for texts in (pa.array(["x" * 50_000] * 500), pa.array(["x" * 50_000] * 500).dictionary_encode()):
+        file = stored(tmp_path, pa.table({"text": texts}))
+        small = ReadSettings(batch_bytes=1 << 20)
+        batches = list(READERS["parquet"].read(file, 0, file.size, "s", small, Counter()))
+        assert sum(batch.num_rows for batch in batches) == 500
+        assert max(batch.nbytes for batch in batches) < 3 << 20

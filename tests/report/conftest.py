@@ -193,6 +193,7 @@ class Builder:
                 stats[key + "bytes"] += len(doc.text)
                 if tokens:
                     stats[key + "tokens"] += doc.words or 0
+                stats.update(f"mark|{doc.source}|{mark}" for mark in row["marks"])
             kept = sum(self.verdicts[number].column("keep").to_pylist())
             flows = {"in": Flow(len(docs)), "kept": Flow(kept), "dropped": Flow(len(docs) - kept)}
             told.append({"unit": f"p{number}", "settings": {"mix_seed": None}, "stats": dict(stats), "flows": flows})

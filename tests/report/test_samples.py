@@ -9,6 +9,9 @@ from curate.errors import RecipeError
 from curate.filters.rules import GroupLimits, Limit, ResolvedRule
 from curate.report.samples import read_samples
 
+WORDS = ResolvedRule(reason="quality.words", signal="words.count", low=Limit(value=50))
+MEAN_LENGTH = ResolvedRule(reason="quality.mean_length", signal="words.mean_length", high=Limit(value=10))
+
 
 def numbers(built: Any, samples: Any) -> list[int]:
     """Return which documents of the built run were found."""
@@ -115,6 +118,53 @@ def test_a_bound_of_zero_has_a_distance(builder: Any, doc: Any) -> None:
     assert numbers(built, read_samples(str(built.folder), "some.words", kept=True)) == [2, 1]
 
 
+@pytest.mark.parametrize("most", [0, 2])
+def test_who_passes_at_zero_is_near_to_no_bound(builder: Any, doc: Any, most: int) -> None:
+    rules = [
+        ResolvedRule(reason="no.words", signal="words.count", high=Limit(value=most)),
+        ResolvedRule(reason="mean.length", signal="words.mean_length", high=Limit(value=10)),
+    ]
+    docs = [doc(n, words=0, mean_length=9 - n) for n in range(3)]
+    built = builder(docs, rules=rules).collect().duplicates("duplicate.id").decide().tally()
+    samples = read_samples(str(built.folder), kept=True)
+    assert [(sample.reason, sample.value) for sample in samples] == [("mean.length", value) for value in (9, 8, 7)]
+    assert [one.distance for one in read_samples(str(built.folder), "no.words", kept=True)] == [None] * 3
+
+
+def test_kept_samples_are_spread_over_the_rules_in_any_parts(builder: Any, doc: Any, tmp_path: Any) -> None:
+    # fifty documents stand at one bound, few come near to the others: each rule has its turn
+    docs = [doc(n, words=50) for n in range(50)]
+    docs += [doc(50 + n, words=500, mean_length=8 + n / 10) for n in range(5)]
+    docs += [doc(55 + n, words=900 + n) for n in range(3)]
+    whole = builder(docs).collect().duplicates("duplicate.id").decide().tally()
+    samples = read_samples(str(whole.folder), kept=True, number=6)
+    assert [sample.reason for sample in samples].count("quality.words") == 2
+    assert [sample.reason for sample in samples].count("quality.mean_length") == 2
+    assert [sample.reason for sample in samples].count("quality.long") == 2
+    distances = [sample.distance for sample in samples]
+    assert distances == sorted(distances)
+    whole.folder.rename(tmp_path / "whole")
+    cut = builder(docs[:20], docs[20:53], docs[53:57], docs[57:]).collect().duplicates("duplicate.id").decide().tally()
+    assert read_samples(str(cut.folder), kept=True, number=6) == samples
+
+
+def test_a_rule_that_every_document_is_nearest_to_does_not_hide_the_others(builder: Any, doc: Any) -> None:
+    # mean_length stays within a fifth of its bound, where words never comes
+    docs = [doc(n, words=500 + n, mean_length=9 - n / 100) for n in range(9)]
+    rules = [MEAN_LENGTH, WORDS]
+    built = builder(docs, rules=rules).collect().duplicates("duplicate.id").decide().tally()
+    samples = read_samples(str(built.folder), kept=True, number=4)
+    assert [sample.reason for sample in samples] == ["quality.mean_length"] * 2 + ["quality.words"] * 2
+    assert len({sample.id for sample in samples}) == 4
+
+
+def test_a_filter_whose_name_begins_like_an_error_is_sampled(builder: Any, doc: Any) -> None:
+    rules = [ResolvedRule(reason="errors_in_text.words", signal="words.count", low=Limit(value=50))]
+    built = builder([doc(0, words=1)], rules=rules).collect().duplicates("duplicate.id").decide().tally()
+    assert numbers(built, read_samples(str(built.folder), "errors_in_text")) == [0]
+    assert numbers(built, read_samples(str(built.folder), "errors_in_text.words")) == [0]
+
+
 def test_a_bound_beyond_every_double_has_no_distance(builder: Any, doc: Any) -> None:
     rules = [ResolvedRule(reason="some.words", signal="words.count", high=Limit(value=10**400))]
     built = builder([doc(0), doc(1)], rules=rules).collect().duplicates("duplicate.id").decide().tally()
@@ -135,8 +185,9 @@ def test_errors_are_shown_from_the_rejects(little_run: Any) -> None:
 
 
 def test_an_unknown_reason_is_a_mistake_that_names_the_known_ones(little_run: Any) -> None:
-    with pytest.raises(RecipeError, match=r"quality\.word: is no reason.*did you mean quality\.words"):
+    with pytest.raises(RecipeError, match=r"quality\.word: is no reason.*did you mean quality\.words") as caught:
         read_samples(str(little_run.folder), "quality.word")
+    assert str(caught.value).splitlines()[1:3] == ["  language.code", "  quality.words"]
     with pytest.raises(RecipeError, match="no record has it"):
         read_samples(str(little_run.folder), "error.truncated")
     with pytest.raises(RecipeError, match="counted but not stored"):

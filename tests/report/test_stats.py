@@ -7,6 +7,7 @@ import pytest
 
 from curate.engine.tasks import Receipt, TaskSpec, receipt_path, write_receipt
 from curate.errors import InvariantError, RecipeError
+from curate.filters.rules import Limit, ResolvedRule
 from curate.report.stats import Amount, read_stats
 
 
@@ -32,6 +33,15 @@ def test_steps_come_in_the_order_of_the_recipe_with_their_reasons(little_run: An
     # a rule that marks drops nothing, so it is no reason
     assert reasons == {"quality.words": 2, "quality.mean_length": 1}
     assert [steps[name].dropped.documents for name in ("duplicate.id", "language", "duplicate.exact")] == [0, 1, 1]
+
+
+def test_marks_are_counted_under_their_whole_name(builder: Any, doc: Any) -> None:
+    rules = [
+        ResolvedRule(reason=reason, signal="words.count", high=Limit(value=10), action="mark")
+        for reason in ("quality.long|wide", "other.wide")
+    ]
+    built = builder([doc(0), doc(1, words=1)], rules=rules).collect().duplicates("duplicate.id").decide().tally()
+    assert read_stats(str(built.folder)).marks == {"other.wide": 1, "quality.long|wide": 1}
 
 
 def test_bytes_and_tokens_are_summed_per_reason(little_run: Any) -> None:

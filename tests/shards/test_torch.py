@@ -22,6 +22,8 @@ def shards(tmp_path_factory: pytest.TempPathFactory, toy: Any) -> ShardSet:
     return ShardSet.open(str(folder))
 
 
+# torch warns of more workers than processors
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
 @pytest.mark.parametrize("workers", [0, 1, 3])
 def test_any_number_of_workers_gives_the_same_batches(torch: Any, shards: ShardSet, workers: int) -> None:
     dataset = shards.torch(seed=1, batch_size=4, rank=1, world_size=2, epochs=3)

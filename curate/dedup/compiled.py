@@ -1,0 +1,103 @@
+"""How the kernels of this package are compiled, and the few machine instructions that they name.
+
+Kernels are nopython and nogil, without fastmath and without numba's reference counting (`_nrt=False`), so that they
+cannot allocate: callers pass scratch arrays. An index is never negative and never beyond the array. Only entry points
+are cached on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import xxhash
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+Bytes = NDArray[np.uint8]
+Hashes = NDArray[np.uint32]
+Ints = NDArray[np.int64]
+Words = NDArray[np.uint64]
+
+# numba's stubs know neither the option _nrt nor that a compiled function is called like the Python one
+_njit: Any = njit
+as_int: Any = np.int64  # in compiled code; int() of an unsigned integer would stay unsigned
+as_hash: Any = np.uint32
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _typed_intrinsic(function: Callable[..., Any]) -> Any:
+    return intrinsic(function)
+
+
+def compiled(function: Function) -> Function:
+    """Compile a helper when the entry point that calls it is compiled."""
+    return _njit(nogil=True, _nrt=False)(function)
+
+
+def cached(function: Function) -> Function:
+    """Compile an entry point, and keep it on disk."""
+    return _njit(nogil=True, cache=True, _nrt=False)(function)
+
+
+def source_digest(*names: str) -> str:
+    """Return a digest of files of this folder that compiled code is made from; this one is always among them.
+
+    numba's cache on disk watches only the file of the function that it caches. A closure variable belongs to the key of
+    that cache: an entry point that closes over this digest notices the other files, too.
+    """
+    folder = Path(__file__).parent
+    names = (Path(__file__).name, *names)
+    return xxhash.xxh3_128_hexdigest(b"\0".join((folder / name).read_bytes() for name in names))
+
+
+def _pointer(context: Any, builder: Any, array: Any, array_type: Any, index: Any) -> Any:
+    struct = cgutils.create_struct_proxy(array_type)(context, builder, array)
+    return builder.bitcast(builder.gep(struct.data, [index]), ir.IntType(64).as_pointer())
+
+
+@_typed_intrinsic
+def load_u64(typing_context: Any, array: Any, index: Any) -> Any:
+    """Eight bytes of a uint8 array at any index as little-endian uint64. The caller keeps index + 8 <= array.size."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.load(_pointer(context, builder, args[0], signature.args[0], args[1]), align=1)
+
+    return types.uint64(array, types.int64), codegen
+
+
+@_typed_intrinsic
+def store_u64(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
+    """Write a uint64 as eight little-endian bytes of a uint8 array at any index. The caller keeps index + 8 <= size."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.store(args[2], _pointer(context, builder, args[0], signature.args[0], args[1]), align=1)
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, types.uint64), codegen
+
+
+@_typed_intrinsic
+def trailing_zeros(typing_context: Any, value: Any) -> Any:
+    """How many zero bits are below the lowest set bit of a uint64; 64 if none is set."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.uint64), codegen
+
+
+@_typed_intrinsic
+def count_ones(typing_context: Any, value: Any) -> Any:
+    """How many bits of a uint64 are set."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ctpop(args[0])
+
+    return types.int64(types.uint64), codegen

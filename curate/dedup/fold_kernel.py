@@ -1,0 +1,182 @@
+"""The numba code that makes a text comparable: UTF-8 bytes to folded UTF-8 with spaces for gaps.
+
+ASCII passes in blocks of eight bytes; everything else goes through the shipped table, a character at a time. What
+becomes of which character is defined in `curate.dedup.fold_table`, of numbers and gaps in `curate.dedup.shingles`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from curate.dedup import fold_table
+from curate.dedup.compiled import Bytes, Hashes, as_int, compiled, count_ones, load_u64, store_u64, trailing_zeros
+
+U1 = np.uint64(1)
+U7 = np.uint64(7)
+SPACES = np.uint64(0x2020202020202020)
+LOW_BITS = np.uint64(0x7F7F7F7F7F7F7F7F)
+TOP_BITS = np.uint64(0x8080808080808080)
+BYTE = np.uint64(0xFF)
+# added to bytes below 0x80 they carry into the top bit from the named character on
+FROM_A, AFTER_Z = np.uint64(0x1F1F1F1F1F1F1F1F), np.uint64(0x0505050505050505)
+FROM_0, AFTER_9 = np.uint64(0x5050505050505050), np.uint64(0x4646464646464646)
+
+PAYLOAD, KIND, UNSPACED, SEPARATOR = fold_table.PAYLOAD, fold_table.KIND, fold_table.UNSPACED, fold_table.SEPARATOR
+LETTER, GAP, NOTHING = fold_table.LETTER, fold_table.GAP, fold_table.NOTHING
+DIGIT, PAIR, HANGUL = fold_table.DIGIT, fold_table.PAIR, fold_table.HANGUL
+
+GROWTH: Final = 3  # a Hangul syllable of 3 bytes becomes up to three letters of 3 bytes; nothing grows more
+SLACK: Final = 16  # blocks of eight bytes are written and read beyond the end
+
+
+@compiled
+def decode(data: Bytes, at: int) -> tuple[int, int]:
+    """The code point at `at` and its bytes, as CPython decodes with errors="surrogateescape": strict UTF-8; a byte that
+    belongs to no valid sequence is the lone surrogate 0xDC00 + byte."""
+    first = as_int(data[at])
+    if first < 0x80:
+        return first, 1
+    left = data.size - at
+    if 0xC2 <= first <= 0xDF and left >= 2:
+        second = as_int(data[at + 1])
+        if second & 0xC0 == 0x80:
+            return (first & 0x1F) << 6 | (second & 0x3F), 2
+    elif 0xE0 <= first <= 0xEF and left >= 3:
+        second = as_int(data[at + 1])
+        third = as_int(data[at + 2])
+        low = 0xA0 if first == 0xE0 else 0x80
+        high = 0x9F if first == 0xED else 0xBF
+        if low <= second <= high and third & 0xC0 == 0x80:
+            return (first & 0x0F) << 12 | (second & 0x3F) << 6 | (third & 0x3F), 3
+    elif 0xF0 <= first <= 0xF4 and left >= 4:
+        second = as_int(data[at + 1])
+        third = as_int(data[at + 2])
+        fourth = as_int(data[at + 3])
+        low = 0x90 if first == 0xF0 else 0x80
+        high = 0x8F if first == 0xF4 else 0xBF
+        if low <= second <= high and third & 0xC0 == 0x80 and fourth & 0xC0 == 0x80:
+            return (first & 0x07) << 18 | (second & 0x3F) << 12 | (third & 0x3F) << 6 | (fourth & 0x3F), 4
+    return 0xDC00 + first, 1
+
+
+@compiled
+def _encode(folded: Bytes, at: int, point: int) -> int:
+    """Write a code point as UTF-8 and return where it ends."""
+    if point < 0x80:
+        folded[at] = point
+        return at + 1
+    if point < 0x800:
+        folded[at] = 0xC0 | point >> 6
+        folded[at + 1] = 0x80 | point & 0x3F
+        return at + 2
+    if point < 0x10000:
+        folded[at] = 0xE0 | point >> 12
+        folded[at + 1] = 0x80 | point >> 6 & 0x3F
+        folded[at + 2] = 0x80 | point & 0x3F
+        return at + 3
+    folded[at] = 0xF0 | point >> 18
+    folded[at + 1] = 0x80 | point >> 12 & 0x3F
+    folded[at + 2] = 0x80 | point >> 6 & 0x3F
+    folded[at + 3] = 0x80 | point & 0x3F
+    return at + 4
+
+
+@compiled
+def _entry(point: int, index: Hashes, entries: Hashes) -> int:
+    return as_int(entries[(as_int(index[point >> 8]) << 8) | (point & 0xFF)])
+
+
+@compiled
+def _digits_end(data: Bytes, at: int, index: Hashes, entries: Hashes) -> int:
+    """Where the run of digits ends that begins at `at`."""
+    while at < data.size:
+        point, width = decode(data, at)
+        if _entry(point, index, entries) & KIND != DIGIT:
+            break
+        at += width
+    return at
+
+
+@compiled
+def _number_end(data: Bytes, at: int, index: Hashes, entries: Hashes) -> int:
+    """Where the number ends that begins with the digit at `at`: digits, and once a separator with more digits."""
+    end = _digits_end(data, at, index, entries)
+    if end < data.size:
+        point, width = decode(data, end)
+        if _entry(point, index, entries) & SEPARATOR:
+            more = _digits_end(data, end + width, index, entries)
+            if more > end + width:
+                return more
+    return end
+
+
+@compiled
+def fold_text(data: Bytes, index: Hashes, entries: Hashes, pairs: Hashes, folded: Bytes) -> tuple[int, int, int]:
+    """Write the comparable form of a document to `folded`; return its bytes, its letters and digits, and how many of
+    these belong to unspaced scripts. At least eight spaces follow."""
+    at = 0
+    size = 0
+    kept = 0
+    unspaced = 0
+    while at < data.size:
+        if at + 8 <= data.size:
+            word = load_u64(data, at)
+            low = word & LOW_BITS
+            stops = (((low + FROM_0) & ~(low + AFTER_9)) | word) & TOP_BITS  # digits, and what is not ASCII
+            lower = low | SPACES
+            letters = (lower + FROM_A) & ~(lower + AFTER_Z) & TOP_BITS
+            mask = (letters >> U7) * BYTE
+            store_u64(folded, size, (lower & mask) | (SPACES & ~mask))
+            count = trailing_zeros(stops) >> 3
+            kept += count_ones(letters & ((stops & (~stops + U1)) - U1))
+            at += count
+            size += count
+            if count == 8:
+                continue
+        point, width = decode(data, at)
+        entry = _entry(point, index, entries)
+        kind = entry & KIND
+        if kind == LETTER:
+            kept += 1
+            unspaced += entry & UNSPACED != 0
+            size = _encode(folded, size, (entry & PAYLOAD) or point)
+        elif kind == GAP:
+            folded[size] = 0x20
+            size += 1
+        elif kind == DIGIT:
+            kept += 1
+            folded[size] = 0x30
+            size += 1
+            at = _number_end(data, at, index, entries)
+            continue
+        elif kind == HANGUL:
+            syllable = point - 0xAC00
+            kept += 2
+            size = _encode(folded, size, 0x1100 + syllable // 588)
+            size = _encode(folded, size, 0x1161 + syllable % 588 // 28)
+            if syllable % 28:
+                kept += 1
+                size = _encode(folded, size, 0x11A7 + syllable % 28)
+        elif kind == PAIR:
+            kept += 2
+            size = _encode(folded, size, as_int(pairs[entry & PAYLOAD, 0]))
+            size = _encode(folded, size, as_int(pairs[entry & PAYLOAD, 1]))
+        at += width
+    store_u64(folded, size, SPACES)
+    return size, kept, unspaced
+
+
+@compiled
+def collapse_gaps(folded: Bytes, size: int, target: Bytes) -> int:
+    """Copy what `fold_text` wrote with one space for each gap and none at the ends; return the bytes written."""
+    end = 0
+    for at in range(size):
+        if folded[at] != 0x20:
+            target[end] = folded[at]
+            end += 1
+        elif end and at + 1 < size and folded[at + 1] != 0x20:
+            target[end] = 0x20
+            end += 1
+    return end

@@ -1,0 +1,94 @@
+"""What a recipe names and a run needs: inputs, assets, the tokenizer and the languages of its model, all looked for
+before anything is written, and all that is missing told at once.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from curate.errors import AssetError, RecipeError
+from curate.filters.language import known_languages
+from curate.filters.rules import check_language_codes
+from curate.pipelines.recipe import FilterStep, Recipe, TokenizerSettings, resolve_steps
+from curate.pipelines.units import Unit, list_units, local_asset, needed_assets, tokenizer_path, views_of
+from curate.tokenize import registry
+
+LANGUAGE_MODEL: Final = "lid.176"
+
+
+def checked_units(recipe: Recipe) -> list[Unit]:
+    """Return the units of a recipe (see `list_units`) once everything else that it names was found, too.
+
+    Raises RecipeError with all that is wrong with inputs, assets, tokenizer and languages; AssetError if nothing is,
+    but an asset cannot be fetched.
+    """
+    mistakes: list[str] = []
+    listed: list[Unit] = []
+    try:
+        listed = list_units(recipe)
+    except RecipeError as error:
+        mistakes += error.mistakes
+    try:
+        check_models(recipe)
+    except RecipeError as error:
+        mistakes += error.mistakes
+    except AssetError as error:
+        if not mistakes:
+            raise
+        mistakes.append(str(error))
+    if mistakes:
+        raise RecipeError(mistakes)
+    return listed
+
+
+def check_models(recipe: Recipe) -> None:
+    """Fetch and check every asset and tokenizer that a recipe names, before any work.
+
+    Raises RecipeError with every file that is missing or is no tokenizer, and every language that a rule lists and the
+    language model does not know; AssetError for assets that cannot be fetched.
+    """
+    named = recipe.tokenizer if recipe.tokenizer is not None and recipe.tokenizer.train is None else None
+    names = {*needed_assets(views_of(recipe)), *recipe.assets}
+    names |= {named.asset} if named and named.asset else set()
+    paths: dict[str, str] = {}
+    mistakes: list[str] = []
+    missing: list[str] = []
+    for name in sorted(names):
+        try:
+            paths[name] = local_asset(recipe, name)
+        except AssetError as error:
+            if name in recipe.assets:
+                mistakes.append(f"assets.{str(error).removeprefix('asset ')}")
+            else:
+                missing.append(str(error))
+    if LANGUAGE_MODEL in needed_assets(views_of(recipe)) and LANGUAGE_MODEL in paths:
+        mistakes += _language_mistakes(recipe, paths[LANGUAGE_MODEL])
+    if named and (named.file or named.asset in paths):
+        mistakes += _tokenizer_mistakes(recipe, named)
+    if mistakes:
+        raise RecipeError([*mistakes, *missing])
+    if missing:
+        raise AssetError("\n".join(missing))
+
+
+def _language_mistakes(recipe: Recipe, model: str) -> list[str]:
+    """Return the languages that rules list and the model at `model` does not know."""
+    rules = [rule for step in resolve_steps(recipe) if isinstance(step, FilterStep) for rule in step.rules]
+    try:
+        check_language_codes(rules, known_languages(model))
+    except RecipeError as error:
+        return list(error.mistakes)
+    except AssetError as error:
+        return [f"assets.{LANGUAGE_MODEL}: {error}"]
+    return []
+
+
+def _tokenizer_mistakes(recipe: Recipe, named: TokenizerSettings) -> list[str]:
+    """Return why the tokenizer that a recipe names cannot be loaded, or cannot frame documents."""
+    try:
+        loaded = registry.load(tokenizer_path(recipe))
+    except AssetError as error:
+        return [f"tokenizer.{'file' if named.file else 'asset'}: {error}"]
+    roles = (("add_bos", named.add_bos, loaded.bos_id), ("add_eos", named.add_eos, loaded.eos_id))
+    lacking = [key for key, wanted, found in roles if wanted and found is None]
+    return [f"tokenizer.{key}: {loaded.name} has no such token; set {key} = false" for key in lacking]
