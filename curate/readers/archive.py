@@ -21,6 +21,7 @@ from curate.storage import InputFile, open_input
 
 MAX_HEADER_BYTES: Final = 1 << 20
 VERIFY_HEADER_BYTES: Final = 16 << 10
+SEARCH_BYTES: Final = 64 << 10
 _NEWLINES = re.compile(rb"[\r\n]*")
 
 
@@ -153,6 +154,36 @@ class Text:
             self._used = len(self._block)
 
 
+def _to_next_header(text: Text, grammar: Grammar) -> bool:
+    """Move `text` to the next line that begins a readable record header; return whether there is one. Whether its
+    length leads to a record shows when it is read. Forward only, so that damage costs linear time."""
+    try:
+        while True:
+            block = text.peek(SEARCH_BYTES)
+            is_last = len(block) < SEARCH_BYTES
+            stop = len(block) if is_last else len(block) - VERIFY_HEADER_BYTES
+            for match in grammar.line.finditer(block):
+                at = match.start() + 1
+                if at > stop:
+                    break
+                if _is_readable(block[at : at + VERIFY_HEADER_BYTES], grammar):
+                    text.advance(at)
+                    return True
+            text.advance(stop)
+            if is_last:
+                return False
+    except InputError:
+        return False
+
+
+def _is_readable(head: bytes, grammar: Grammar) -> bool:
+    try:
+        end = grammar.header_end(head)
+        return end >= 0 and grammar.starts(head) and grammar.parse(head[:end]).length >= 0
+    except InputError:
+        return False
+
+
 def _one_record(text: Text, grammar: Grammar, fields: dict[str, str], max_record_bytes: int) -> bytes | None:
     """Read one record at the start of `text`, filling `fields` as soon as they are known; return a wanted block."""
     header = grammar.parse(text.header(grammar.header_end))
@@ -165,14 +196,8 @@ def _one_record(text: Text, grammar: Grammar, fields: dict[str, str], max_record
         size = len(block)
     if size < header.length:
         raise InputError("truncated", f"a record claims {header.length} bytes, {size} are there")
-    try:
-        text.skip_newlines()
-        following = text.peek(VERIFY_HEADER_BYTES)
-    except InputError as error:
-        # a file that was cut behind a whole record has not changed it; one that is corrupt may have
-        if error.kind != "truncated":
-            raise
-        following = b""
+    text.skip_newlines()
+    following = text.peek(VERIFY_HEADER_BYTES)
     if following and not grammar.starts(following):
         raise InputError("corrupt", f"a record's length of {header.length} bytes does not lead to its end")
     if header.length > max_record_bytes:
@@ -196,11 +221,18 @@ def _frame_records(
             head = text.peek(64)
             if not head or (plain and offset >= end):
                 return
+            if text.position and not plain:
+                head = b"%d " % text.position + head  # what damage in one frame is told apart by
             block = _one_record(text, grammar, fields, max_record_bytes)
         except InputError as error:
             if error.kind == "record_too_large":
                 length = frames.source.position - offset
                 yield Damage(error.kind, str(error), fields, offset, length, head)
+                continue
+            before = text.position
+            if not plain and _to_next_header(text, grammar):
+                message = f"{error}; {text.position - before} decompressed bytes behind it are passed over"
+                yield Damage(error.kind, message, fields, offset, frames.source.position - offset, head)
                 continue
             yield Damage(error.kind, str(error), fields, offset, -1, head)
             return

@@ -492,3 +492,23 @@ def test_reading_holds_little_of_a_long_single_stream(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert count == 300
     assert peak < 4 << 20
+
+
+def test_a_bad_length_in_one_stream_costs_that_record_only(tmp_path: Path) -> None:
+    for length in (b"-5", b"50"):
+        records = [
+            warc(number, page(number, 4000), length=length if number in (3, 7) else None) for number in range(20)
+        ]
+        for suffix in (".gz", ".zst", ".lz4"):
+            pages, rejects, _ = read("warc", write(tmp_path, "a.warc" + suffix, COMPRESS[suffix](b"".join(records))))
+            assert len(pages) == 18, (length, suffix)
+            assert [reject.reason for reject in rejects] == ["error.corrupt"] * 2
+            assert len({reject.id for reject in rejects}) == 2
+            assert all("passed over" in reject.detail for reject in rejects)
+
+
+def test_records_decompressed_before_a_stream_breaks_off_are_kept(tmp_path: Path) -> None:
+    data = gzip.compress(b"".join(warc(number, page(number)) for number in range(20)))
+    pages, rejects, _ = read("warc", write(tmp_path, "a.warc.gz", data[:-30]))
+    assert len(pages) >= 15
+    assert [reject.reason for reject in rejects] == ["error.truncated"]

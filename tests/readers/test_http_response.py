@@ -153,3 +153,13 @@ def test_any_bytes_behind_a_status_line_parse(rest: bytes) -> None:
     response = parse_response(b"HTTP/1.1 200 OK\r\n" + rest)
     assert response.status == 200
     assert len(response.body) <= len(rest)
+
+
+def test_millions_of_tiny_chunks_take_the_memory_of_their_payload() -> None:
+    body = b"2\r\nxy\r\n" * 500_000 + b"0\r\n\r\n"
+    tracemalloc.start()
+    payload = unchunk(body)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert payload == b"xy" * 500_000
+    assert peak < 5_000_000
