@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from curate import storage
 from curate.dedup import DEDUPS
+from curate.dedup.minhash import MinHashSettings, detection_curve
 from curate.engine import exchange
 from curate.engine.driver import Driver, check_barrier, total_flow
 from curate.engine.tasks import FileRef, Flow, Receipt, TaskSpec, check_rows
@@ -254,7 +255,11 @@ class Pipeline:
             )
             for part in self.parts
         ]
-        receipts = self.driver.run_phase(f"{reason}-bands", specs)
+        shape = MinHashSettings.model_validate(settings)
+        curve = detection_curve(shape, (0.6, 0.7, 0.8, 0.9))
+        found = ", ".join(f"{share:.0%} of pairs at {similarity}" for similarity, share in curve.items())
+        told = f"{reason}: {shape.bands} bands of {shape.rows} rows find {found}"
+        receipts = self.driver.run_phase(f"{reason}-bands", specs, lambda: self.driver.progress.note(told))
         check_barrier(reason, self.kept, total_flow(receipts, "in"))
         runs, partitions = self.gather(f"{reason}-bands", receipts, near_duplicates.BAND_SORT)
         stars = self.reduce(
@@ -263,10 +268,10 @@ class Pipeline:
             lambda index, span: self.spec("minhash.stars", f"{reason} {index}", span, runs=runs),
         )
         edges = self.compare(reason, common, stars, final=False)
-        found = [ref for receipt in edges for ref in receipt.files("run") if ref.rows]
+        verified = [ref for receipt in edges for ref in receipt.files("run") if ref.rows]
         changes: list[Receipt] = []
-        if found:
-            spec = self.spec("minhash.components", reason, {}, runs=found)
+        if verified:
+            spec = self.spec("minhash.components", reason, {}, runs=verified)
             components = self.driver.run_phase(f"{reason}-components", [spec])
             changes = self.compare(reason, common, components, final=True)
         self.apply_changes(reason, changes)
