@@ -105,7 +105,7 @@ def filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
     # a file system is built once per bucket: building one costs a region look-up
     try:
         system = _remote(f"{scheme}://{bucket}", query)
-    except (pa.ArrowInvalid, NotImplementedError) as error:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         root = f"{scheme}://{bucket}"
         # Arrow repeats the URI, and its user part and query may hold keys
         why = str(error).partition("\n")[0].replace(root + query, shown(root)).replace(root, shown(root))
