@@ -10,12 +10,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Final
 
 from curate import storage
-from curate.dedup import DEDUPS
-from curate.dedup.minhash import MinHashSettings, detection_curve
 from curate.engine import exchange
 from curate.engine.driver import Driver, check_barrier, total_flow
 from curate.engine.tasks import FileRef, Flow, Receipt, TaskSpec, check_rows
@@ -23,9 +20,10 @@ from curate.errors import InputError
 from curate.filters.quantiles import Search, narrow, with_limits
 from curate.filters.quantiles import merge as merge_histograms
 from curate.filters.rules import Quantile, ResolvedRule
-from curate.pipelines import finish, near_duplicates, units
+from curate.pipelines import finish, units
 from curate.pipelines.collect import warm_up
-from curate.pipelines.duplicates import CHANGE_SORT, DUPLICATE_SORT
+from curate.pipelines.duplicates import CHANGE_SORT
+from curate.pipelines.global_steps import GLOBAL_STEPS
 from curate.pipelines.recipe import CleanerStep, DedupStep, FilterStep, Recipe, TrainSettings, final_view, resolve_steps
 from curate.pipelines.stages import STAGES
 from curate.pipelines.views import View
@@ -66,7 +64,7 @@ class Pipeline:
         if self.recipe.tokenizer is not None and self.recipe.tokenizer.train is None:
             named = units.tokenizer_refs(self.recipe, self.driver.run)
         self.collect()
-        self.duplicates("duplicate.id", "id", {}, None)
+        GLOBAL_STEPS["id"].run(self, "duplicate.id", "id", {}, None)
         pending: list[ResolvedRule] = []
         for step in resolve_steps(self.recipe):
             if isinstance(step, CleanerStep):
@@ -74,8 +72,8 @@ class Pipeline:
             if isinstance(step, DedupStep):
                 self.decide(pending)
                 pending = []
-                find = self.near_duplicates if DEDUPS[step.kind].keys is None else self.duplicates
-                find(f"duplicate.{step.name}", step.kind, step.settings.model_dump(mode="json"), step.view)
+                settings = step.settings.model_dump(mode="json")
+                GLOBAL_STEPS[step.kind].run(self, f"duplicate.{step.name}", step.kind, settings, step.view)
                 continue
             assert isinstance(step, FilterStep)
             rules = list(step.rules)
@@ -200,117 +198,6 @@ class Pipeline:
                 resolved = with_limits(resolved, side, search, integer=integer)
             found.append(resolved)
         return found
-
-    def duplicates(self, reason: str, kind: str, settings: Mapping[str, Any], view: str | None) -> None:
-        """Run one dedup step: scatter keys, reduce key ranges, bring the outcome back to each part."""
-        entry = DEDUPS[kind]
-        common = {
-            "kind": kind,
-            "settings": settings,
-            "version": entry.version,
-            "view": view,
-            "views": self.views if entry.needs_text else [],
-            "priorities": {source.name: source.priority for source in self.recipe.sources},
-        }
-        specs = [
-            replace(
-                self.spec(
-                    "duplicates.scatter",
-                    part.name,
-                    common | {"part": part.documents.path},
-                    documents=[part.documents],
-                    signals=[part.signals],
-                    verdicts=[part.verdicts],
-                ),
-                libraries=tuple(sorted({*entry.libraries, "pyarrow"})),
-            )
-            for part in self.parts
-        ]
-        receipts = self.driver.run_phase(f"{reason}-scatter", specs)
-        check_barrier(reason, self.kept, total_flow(receipts, "in"))
-        runs, partitions = self.gather(reason, receipts, DUPLICATE_SORT)
-        changes = self.reduce(
-            f"{reason}-reduce",
-            partitions,
-            lambda index, span: self.spec("duplicates.reduce", f"{reason} {index}", span, runs=runs),
-        )
-        self.apply_changes(reason, changes)
-
-    def near_duplicates(self, reason: str, kind: str, settings: Mapping[str, Any], view: str | None) -> None:
-        """Run one MinHash step; `near_duplicates.py` explains it."""
-        common = {
-            "settings": settings,
-            "version": DEDUPS[kind].version,
-            "view": view,
-            "views": self.views,
-            "priorities": {source.name: source.priority for source in self.recipe.sources},
-        }
-        specs = [
-            self.spec(
-                "minhash.bands",
-                part.name,
-                common | {"part": part.documents.path},
-                documents=[part.documents],
-                verdicts=[part.verdicts],
-            )
-            for part in self.parts
-        ]
-        shape = MinHashSettings.model_validate(settings)
-        curve = detection_curve(shape, (0.6, 0.7, 0.8, 0.9))
-        found = ", ".join(f"{share:.0%} of pairs at {similarity}" for similarity, share in curve.items())
-        told = f"{reason}: {shape.bands} bands of {shape.rows} rows find {found}"
-        receipts = self.driver.run_phase(f"{reason}-bands", specs, lambda: self.driver.progress.note(told))
-        check_barrier(reason, self.kept, total_flow(receipts, "in"))
-        runs, partitions = self.gather(f"{reason}-bands", receipts, near_duplicates.BAND_SORT)
-        stars = self.reduce(
-            f"{reason}-stars",
-            partitions,
-            lambda index, span: self.spec("minhash.stars", f"{reason} {index}", span, runs=runs),
-        )
-        edges = self.compare(reason, common, stars, final=False)
-        verified = [ref for receipt in edges for ref in receipt.files("run") if ref.rows]
-        changes: list[Receipt] = []
-        if verified:
-            spec = self.spec("minhash.components", reason, {}, runs=verified)
-            components = self.driver.run_phase(f"{reason}-components", [spec])
-            changes = self.compare(reason, common, components, final=True)
-        self.apply_changes(reason, changes)
-
-    def compare(
-        self, reason: str, common: Mapping[str, Any], asked: Sequence[Receipt], *, final: bool
-    ) -> list[Receipt]:
-        """Compare members with their roots, round after round, until no member is left that failed."""
-        done: list[Receipt] = []
-        for number in range(near_duplicates.MAX_ROUNDS):
-            phase = f"{reason}-{'final' if final else 'verify'}-{number}"
-            requests, _ = self.gather(phase, asked, near_duplicates.REQUEST_SORT, "requests")
-            if not requests:
-                return done
-            specs = [
-                self.spec(
-                    "minhash.sets",
-                    part.name,
-                    {**common, "part": part.documents.path},
-                    documents=[part.documents],
-                    runs=requests,
-                )
-                for part in self.parts
-            ]
-            sent = self.driver.run_phase(f"{phase}-sets", specs)
-            runs, partitions = self.gather(f"{phase}-sets", sent, near_duplicates.SET_SORT)
-            settings = {"settings": common["settings"], "final": final}
-            asked = self.reduce(f"{phase}-compare", partitions, partial(self.compare_task, reason, settings, runs))
-            done += asked
-        left = sum(ref.rows for receipt in asked for ref in receipt.files("requests"))
-        if left:
-            self.driver.progress.note(f"{reason}: {left} comparisons left after {len(done)} rounds count as different")
-        return done
-
-    def compare_task(
-        self, reason: str, settings: Mapping[str, Any], runs: Sequence[FileRef], index: int, span: Mapping[str, Any]
-    ) -> TaskSpec:
-        """Return the task that compares the members of one range of roots."""
-        return self.spec("minhash.compare", f"{reason} {index}", {**settings, **span}, runs=runs)
 
     def apply_changes(self, reason: str, changes: Sequence[Receipt]) -> None:
         """Bring what a dedup step found back to the verdicts of each part."""

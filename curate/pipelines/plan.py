@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from curate.dedup import DEDUPS
 from curate.engine.driver import Driver, Limits, Silent
 from curate.engine.executors import InlineExecutor
 from curate.engine.ledger import Ledger
 from curate.engine.tasks import Receipt, TaskSpec
 from curate.filters.quantiles import ROUNDS
 from curate.pipelines.check_files import checked_units
+from curate.pipelines.global_steps import GLOBAL_STEPS
 from curate.pipelines.pipeline import Pipeline
 from curate.pipelines.recipe import CleanerStep, DedupStep, Recipe, resolve_steps
 from curate.pipelines.run import open_run
@@ -131,7 +131,7 @@ def _bytes_read(specs: Sequence[TaskSpec]) -> int:
 def phase_names(recipe: Recipe) -> list[str]:
     """Return the phases of a recipe in order, as their plan files name them. Merge levels, which only large exchanges
     have, are left out."""
-    names = ["collect", *_exchange("duplicate.id")]
+    names = ["collect", *GLOBAL_STEPS["id"].phases("duplicate.id")]
     pending: list[str] = []
 
     def decide() -> None:
@@ -145,7 +145,7 @@ def phase_names(recipe: Recipe) -> list[str]:
         if isinstance(step, DedupStep):
             decide()
             reason = f"duplicate.{step.name}"
-            names.extend(_near_exchange(reason) if DEDUPS[step.kind].keys is None else _exchange(reason))
+            names.extend(GLOBAL_STEPS[step.kind].phases(reason))
             continue
         searches = sum(len(rule.waits_for()) for rule in step.rules)
         if searches:
@@ -158,18 +158,6 @@ def phase_names(recipe: Recipe) -> list[str]:
     if recipe.tokenizer.train is not None:
         names += ["tally", "tokenizer"]
     return [*names, "tokenize", "tally", "shuffle", LAST]
-
-
-def _exchange(reason: str) -> list[str]:
-    return [f"{reason}-scatter", f"{reason}-reduce", f"{reason}-apply"]
-
-
-def _near_exchange(reason: str) -> list[str]:
-    """Return the phases of a MinHash step with one round of comparisons each; more come as they are needed."""
-    compared = [f"{reason}-{which}-0-{what}" for which in ("verify", "final") for what in ("sets", "compare")]
-    return [
-        f"{reason}-bands", f"{reason}-stars", *compared[:2], f"{reason}-components", *compared[2:], f"{reason}-apply",
-    ]  # fmt: skip
 
 
 def _after(phase: str, done: Sequence[str], names: Sequence[str]) -> list[str]:
