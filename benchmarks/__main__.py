@@ -16,7 +16,7 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import collect, engine, filters, kernel, memory, tokens
+from benchmarks import collect, engine, filters, kernel, memory, near_duplicates, tokens
 from benchmarks.inputs import Inputs, crawl_files
 from benchmarks.measure import ROOT, Row, SideError, run_rounds, run_side
 
@@ -27,10 +27,11 @@ COMPARISONS: Final[dict[str, ModuleType]] = {
     "memory": memory,
     "engine": engine,
     "tokens": tokens,
+    "near-duplicates": near_duplicates,
 }
 PACKAGES: Final = (
     "curate-llm", "datatrove", "trafilatura", "resiliparse", "fastwarc", "fasttext-community", "tiktoken",
-    "sentencepiece", "spacy", "pyarrow", "numpy", "numba", "ray",
+    "sentencepiece", "datasketch", "rensa", "spacy", "pyarrow", "numpy", "numba", "ray",
 )  # fmt: skip
 LOG_WIDTH: Final = 160
 README: Final = Path(__file__).with_name("README.md")
