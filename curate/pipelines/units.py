@@ -91,7 +91,7 @@ def views_of(recipe: Recipe) -> tuple[View, ...]:
     needed = required_measures(recipe)
     cleaners = [step for step in recipe.steps if step in CLEANERS]
     # source and language tables are part of every report, so the plain text is always measured for them
-    base = sorted({"text", *needed.get(EXTRACTED, ())})
+    base = sorted({"text", *needed.get(EXTRACTED, ())}, key=lambda name: (bool(MEASURES[name].given), name))
     views = [View(name=EXTRACTED, measures=tuple(base))]
     views += [View(name=name, cleaner=name, measures=tuple(sorted(needed.get(name, ())))) for name in cleaners]
     return tuple(views)

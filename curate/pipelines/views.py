@@ -28,7 +28,7 @@ PARQUET: Mapping[str, Any] = {"compression": "zstd", "compression_level": 3, "wr
 
 class View(BaseModel):
     """One state of the text: its name, the cleaner that makes it from the view before (none for the extracted text),
-    and the measures that are taken on it."""
+    and the measures that are taken on it, in order: those that are given signals come after those that give them."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -94,6 +94,7 @@ def measure_batch(
     arrays = list(documents.columns)
     digests = [xxhash.xxh3_64_intdigest(value.as_buffer() or b"") for value in text]
     signals = [documents.column("id"), documents.column("source"), pa.array(digests, pa.uint64()).view(pa.int64())]
+    extracted: dict[str, pa.Array] = {}
     for view in views:
         measured: dict[str, pa.Array] = {}
         names: list[str] = []
@@ -104,7 +105,10 @@ def measure_batch(
             cleaned = result.signals
             text = apply_edits(text, result.edits)
         for name in view.measures:
-            measured |= MEASURES[name].function(text, assets)
+            given = [flat(extracted[signal]) for signal in MEASURES[name].given]
+            measured |= MEASURES[name].function(text, assets, *given)
+            if view.name == EXTRACTED:
+                extracted = measured
             names += MEASURES[name].signals
         if view.cleaner:
             measured |= cleaned

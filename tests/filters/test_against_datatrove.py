@@ -10,18 +10,17 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
-from curate.errors import AssetError
 from curate.filters.c4_lines import VARIANTS, clean_lines
 from curate.filters.decide import Columns, passes
 from curate.filters.edits import apply_edits
-from curate.filters.language import measure_language
 from curate.filters.rules import resolve
 from curate.filters.tables import load_filter
 from curate.filters.text_statistics import measure_text
@@ -54,36 +53,13 @@ class Oracle(NamedTuple):
     plain_signals: pa.Table
 
 
-def _pages(folder: Path) -> Iterator[str]:
-    from fastwarc.warc import ArchiveIterator, WarcRecordType
-    from resiliparse.extract.html2text import extract_plain_text
-    from resiliparse.parse.encoding import bytes_to_str, detect_encoding
-
-    for path in sorted(folder.glob("*.warc.gz")):
-        with path.open("rb") as stream:
-            for record in ArchiveIterator(stream, record_types=WarcRecordType.response):
-                body = record.reader.read()
-                yield extract_plain_text(bytes_to_str(body, detect_encoding(body)), main_content=True)
-
-
 @pytest.fixture(scope="module")
-def pages(shared_data: Path) -> list[str]:
+def pages(crawl_texts: pa.Table) -> list[str]:
     """The main text of the English pages."""
-    from curate import assets
-
-    try:
-        model = assets.path("lid.176")
-    except AssetError as error:
-        pytest.skip(str(error))
-    texts = [text for text in _pages(shared_data / "sample-crawl") if text]
-    languages = measure_language(pa.array(texts, type=pa.large_string()), {"lid.176": model})
-    english = [
-        text
-        for text, code, score in zip(
-            texts, languages["language.code"].to_pylist(), languages["language.score"].to_pylist(), strict=True
-        )
-        if code == "en" and score >= 0.65
-    ]
+    is_english = pc.and_(
+        pc.equal(crawl_texts["language.code"], "en"), pc.greater_equal(crawl_texts["language.score"], 0.65)
+    )
+    english: list[str] = crawl_texts.filter(is_english)["text"].to_pylist()
     assert len(english) > 500
     return english
 

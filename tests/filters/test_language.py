@@ -11,24 +11,14 @@ from curate.errors import AssetError
 from curate.filters.language import known_languages, measure_language
 
 
-@pytest.fixture(scope="module")
-def model() -> str:
-    from curate import assets
-
-    try:
-        return assets.path("lid.176")
-    except AssetError as error:
-        pytest.skip(str(error))
-
-
-def measure(model: str, *texts: str | None) -> list[tuple[str | None, float | None]]:
-    signals = measure_language(pa.array(texts, type=pa.large_string()), {"lid.176": model})
+def measure(lid_model: str, *texts: str | None) -> list[tuple[str | None, float | None]]:
+    signals = measure_language(pa.array(texts, type=pa.large_string()), {"lid.176": lid_model})
     return list(zip(signals["language.code"].to_pylist(), signals["language.score"].to_pylist(), strict=True))
 
 
-def test_common_languages_are_recognised(model: str) -> None:
+def test_common_languages_are_recognised(lid_model: str) -> None:
     found = measure(
-        model,
+        lid_model,
         "The quick brown fox jumps over the lazy dog.",
         "Der schnelle braune Fuchs springt über den faulen Hund.",
         "Быстрая коричневая лиса перепрыгивает ленивую собаку.",
@@ -38,21 +28,21 @@ def test_common_languages_are_recognised(model: str) -> None:
     assert [code for code, _ in found] == ["en", "de", "ru", "zh", "ja"]
 
 
-def test_scores_are_float32_probabilities_and_never_above_one(model: str) -> None:
+def test_scores_are_float32_probabilities_and_never_above_one(lid_model: str) -> None:
     import fasttext
 
     text = "これは日本語の文章です。とても良い天気ですね。"
-    [label], [probability] = fasttext.FastText._FastText(model).predict(text)
-    [(code, score)] = measure(model, text)
+    [label], [probability] = fasttext.FastText._FastText(lid_model).predict(text)
+    [(code, score)] = measure(lid_model, text)
     assert f"__label__{code}" == label
     assert score == min(float(probability), 1.0)
 
 
-def test_newlines_count_as_spaces(model: str) -> None:
-    assert measure(model, "one two\nthree\n") == measure(model, "one two three ")
+def test_newlines_count_as_spaces(lid_model: str) -> None:
+    assert measure(lid_model, "one two\nthree\n") == measure(lid_model, "one two three ")
 
 
-def test_hostile_texts_have_a_known_code_and_a_finite_score(model: str) -> None:
+def test_hostile_texts_have_a_known_code_and_a_finite_score(lid_model: str) -> None:
     documents = [
         b"",
         b"\0\0",
@@ -63,18 +53,18 @@ def test_hostile_texts_have_a_known_code_and_a_finite_score(model: str) -> None:
         b"</s> __label__fr",
     ]
     text = pa.array(documents, type=pa.large_binary()).view(pa.large_string())
-    signals = measure_language(text, {"lid.176": model})
-    assert set(signals["language.code"].to_pylist()) <= known_languages(model)
+    signals = measure_language(text, {"lid.176": lid_model})
+    assert set(signals["language.code"].to_pylist()) <= known_languages(lid_model)
     assert all(0 <= score <= 1 for score in signals["language.score"].to_pylist())
 
 
-def test_neighbours_change_nothing_and_null_stays_null(model: str) -> None:
-    together = measure(model, "Bonjour tout le monde", None, "Guten Morgen")
-    assert together == [*measure(model, "Bonjour tout le monde"), (None, None), *measure(model, "Guten Morgen")]
+def test_neighbours_change_nothing_and_null_stays_null(lid_model: str) -> None:
+    together = measure(lid_model, "Bonjour tout le monde", None, "Guten Morgen")
+    assert together == [*measure(lid_model, "Bonjour tout le monde"), (None, None), *measure(lid_model, "Guten Morgen")]
 
 
-def test_the_model_knows_176_languages(model: str) -> None:
-    languages = known_languages(model)
+def test_the_model_knows_176_languages(lid_model: str) -> None:
+    languages = known_languages(lid_model)
     assert len(languages) == 176
     assert {"en", "de", "zh", "ceb"} <= languages
     assert "french" not in languages

@@ -262,14 +262,3 @@ def test_the_language_table_keeps_english_until_a_recipe_says_otherwise(lid_mode
     german = load_filter("language", {"language": {"code": {"any_of": ["de"]}}})[0].rules["code"]
     assert kept(ours, signals).tolist() == [True, False]
     assert kept(german, signals).tolist() == [False, True]
-
-
-@pytest.fixture(scope="module")
-def lid_model() -> str:
-    from curate import assets
-    from curate.errors import AssetError
-
-    try:
-        return assets.path("lid.176")
-    except AssetError as error:
-        pytest.skip(str(error))

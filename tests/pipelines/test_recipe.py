@@ -29,6 +29,7 @@ from curate.pipelines.recipe import (
 
 class _Measured(NamedTuple):
     signals: Mapping[str, str]
+    given: tuple[str, ...] = ()
 
 
 MEASURES = {
@@ -374,7 +375,10 @@ ADDED: list[tuple[str, str]] = [
     ("[mix]\ntokens = 10\n[mix.weights]\nweb = -1.0", "mix.weights.web: a weight is a share from 0 to 1, not -1.0"),
     ('[tokenizer]\nfile = "x"', "tokenizer: file and train exclude each other; give exactly one of file, asset and"),
     ('[[sources]]\nname = "web"\ninput = "x"', "sources.1.name: another source has the name web; names are unique"),
-    ('[assets]\n"lid.177" = "x"', "assets.lid.177: no asset has this name; did you mean lid.176?; known: lid.176, "),
+    (
+        '[assets]\n"lid.177" = "x"',
+        "assets.lid.177: no asset has this name; did you mean lid.176?; known: bad-words, lid",
+    ),
     (
         '[filters.words.x]\nsignal = "source"\nany_of = ["wbe"]',
         "filters.words.x.any_of: no source is called 'wbe'; did you",
