@@ -1,12 +1,13 @@
 """The Arrow schemas that stages exchange, and the identity of a document.
 
 ``DOCUMENT`` is one extracted document, ``REJECT`` an input record that could not become one, ``VERDICT`` what the
-filters and global steps decided about a document. Each schema carries ``curate.schema = name/major``; a newer major is
-refused, a missing newer column reads as null.
+filters and global steps decided about a document. Each schema carries ``curate.schema = name/major``, and so do files;
+readers of a run folder refuse files of another major.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -18,6 +19,8 @@ from curate.errors import InputError
 ID_BYTES: Final = 16
 ID_MODULUS: Final = 1 << 128
 MAX_TEXT_BYTES: Final = 1 << 30
+SCHEMA_KEY: Final = b"curate.schema"
+MAJORS: Final[Mapping[str, int]] = {"document": 1, "reject": 1, "signals": 1, "verdict": 1}
 
 ID = pa.binary(ID_BYTES)
 ORIGIN = pa.struct([("file", pa.string()), ("offset", pa.int64()), ("length", pa.int64())])
@@ -32,12 +35,13 @@ EDIT = pa.struct(
 EDITS = pa.list_(pa.field("item", EDIT, nullable=False))
 
 
-def _named(name: str, fields: list[pa.Field]) -> pa.Schema:
-    return pa.schema(fields, metadata={b"curate.schema": name.encode()})
+def named_schema(name: str, fields: Sequence[pa.Field]) -> pa.Schema:
+    """Return the schema of `fields` that says which of `MAJORS` it is, and of which major."""
+    return pa.schema(fields, metadata={SCHEMA_KEY: f"{name}/{MAJORS[name]}".encode()})
 
 
-DOCUMENT: Final = _named(
-    "document/1",
+DOCUMENT: Final = named_schema(
+    "document",
     [
         pa.field("id", ID, nullable=False),
         pa.field("text", pa.large_string(), nullable=False),
@@ -53,8 +57,8 @@ DOCUMENT: Final = _named(
     ],
 )
 
-REJECT: Final = _named(
-    "reject/1",
+REJECT: Final = named_schema(
+    "reject",
     [
         pa.field("id", ID, nullable=False),
         pa.field("url", pa.string()),
@@ -65,8 +69,8 @@ REJECT: Final = _named(
     ],
 )
 
-VERDICT: Final = _named(
-    "verdict/1",
+VERDICT: Final = named_schema(
+    "verdict",
     [
         pa.field("id", ID, nullable=False),
         pa.field("keep", pa.bool_(), nullable=False),
@@ -136,9 +140,15 @@ def ids_from_words(words: np.ndarray) -> pa.Array:
     return pa.Array.from_buffers(ID, len(words), [None, pa.py_buffer(raw.tobytes())])
 
 
-def check_schema(schema: pa.Schema, expected: pa.Schema, where: str) -> None:
-    """Raise InputError unless `schema` is the expected one, or an older or extended one of the same major."""
-    want = (expected.metadata or {})[b"curate.schema"].decode()
-    got = (schema.metadata or {}).get(b"curate.schema", b"").decode()
-    if got != want:
-        raise InputError("schema", f"{where}: holds {got or 'no curate data'}, this version reads {want}")
+def check_schema(schema: pa.Schema, where: str) -> None:
+    """Raise InputError unless `schema` says that it is one of `MAJORS`, of the major that this version reads."""
+    found = (schema.metadata or {}).get(SCHEMA_KEY, b"").decode(errors="replace")
+    name = found.partition("/")[0]
+    if name not in MAJORS:
+        raise InputError("schema", f"{where}: holds no curate data")
+    if found != f"{name}/{MAJORS[name]}":
+        raise InputError(
+            "schema",
+            f"{where}: holds {found}, this version reads {name}/{MAJORS[name]}; use the version of curate that wrote "
+            "it, or a new run folder",
+        )

@@ -221,9 +221,3 @@ def draw(
     rows = np.repeat(np.arange(len(keys)), counts)
     copies = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
     return rows, copies
-
-
-def partition_of(keys: Words, partitions: int) -> npt.NDArray[np.int64]:
-    """Return the shuffle partition of each key (see `shuffle_keys`): equal ranges of its high word, in order."""
-    # the top 32 bits times the count cannot overflow; the high bits of the product are the partition
-    return ((keys[:, 0] >> np.uint64(32)) * np.uint64(partitions) >> np.uint64(32)).astype(np.int64)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from curate import storage
 from curate.engine.tasks import FileRef, Task
 from curate.pipelines.views import PARQUET
-from curate.schema import VERDICT
+from curate.schema import VERDICT, check_schema
 
 
 def part_handle(documents_path: str) -> int:
@@ -28,18 +28,25 @@ def part_handle(documents_path: str) -> int:
 def read_parquet(task: Task, ref: FileRef, columns: Sequence[str] | None = None) -> pa.Table:
     """Return columns of a Parquet file of the run."""
     with storage.open_input(task.uri(ref)) as stream:
-        return pq.ParquetFile(stream).read(columns=list(columns) if columns is not None else None)
+        return parquet_file(stream, ref).read(columns=list(columns) if columns is not None else None)
 
 
 def read_batches(task: Task, ref: FileRef, columns: Sequence[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
     """Yield (number of the first row, batch) of a Parquet file, one row group at a time."""
     row = 0
     with storage.open_input(task.uri(ref)) as stream:
-        file = pq.ParquetFile(stream)
+        file = parquet_file(stream, ref)
         for group in range(file.num_row_groups):
             for batch in file.read_row_group(group, columns=list(columns)).to_batches():
                 yield row, batch
                 row += len(batch)
+
+
+def parquet_file(stream: pa.NativeFile, ref: FileRef) -> pq.ParquetFile:
+    """Return a Parquet file of a run folder; InputError if it is of a version that this one does not read."""
+    file = pq.ParquetFile(stream)
+    check_schema(file.schema_arrow, ref.path)
+    return file
 
 
 def read_tokens(task: Task, ref: FileRef) -> Iterator[tuple[int, pa.RecordBatch]]:

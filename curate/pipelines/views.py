@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from curate.engine.tasks import DOCUMENT as LABEL
 from curate.filters.edits import apply_edits
 from curate.filters.measures import CLEANERS, MEASURES
-from curate.schema import DOCUMENT, EDITS
+from curate.schema import DOCUMENT, EDITS, named_schema
 
 EXTRACTED = "extracted"
 EDITS_PREFIX = "edits@"
@@ -67,7 +67,7 @@ def signals_schema(views: Sequence[View]) -> pa.Schema:
         fields += [
             pa.field(signal_column(name, view.name), types[kind]) for table in tables for name, kind in table.items()
         ]
-    return pa.schema(fields, metadata={b"curate.schema": b"signals/1"})
+    return named_schema("signals", fields)
 
 
 def view_text(documents: pa.RecordBatch | pa.Table, views: Sequence[str], wanted: str) -> pa.Array:

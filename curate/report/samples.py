@@ -16,7 +16,6 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import xxhash
 from numpy.typing import NDArray
 
@@ -26,6 +25,7 @@ from curate.errors import RecipeError
 from curate.filters.decide import Columns, applies
 from curate.filters.rules import ResolvedRule
 from curate.filters.tables import suggestion
+from curate.pipelines.parts import parquet_file
 from curate.report.nearness import NO_DISTANCE, bound_text, distances_to
 from curate.report.run_folder import PartFiles, RunFolder, read_run
 from curate.report.terminal import place_text
@@ -150,7 +150,7 @@ def _matching(folder: RunFolder, rules: Mapping[str, ResolvedRule], reason: str 
 
 def _read(folder: RunFolder, ref: FileRef, columns: Sequence[str]) -> pa.Table:
     with _open(folder, ref) as stream:
-        return pq.ParquetFile(stream).read(columns=list(columns))
+        return parquet_file(stream, ref).read(columns=list(columns))
 
 
 def _open(folder: RunFolder, ref: FileRef) -> pa.NativeFile:
@@ -264,7 +264,7 @@ def _samples(folder: RunFolder, parts: Sequence[PartFiles], found: Sequence[_Fou
 def _documents(folder: RunFolder, ref: FileRef, rows: Sequence[int]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (row number, the first characters and the origin) of some rows of a documents file."""
     with _open(folder, ref) as stream:
-        file = pq.ParquetFile(stream)
+        file = parquet_file(stream, ref)
         first = 0
         for group in range(file.num_row_groups):
             end = first + file.metadata.row_group(group).num_rows

@@ -22,7 +22,6 @@ import pyarrow as pa
 from curate.errors import ShardError
 from curate.shards.layout import ID_BYTES, ShardSpec, shard_name, shard_schema
 
-HASH_BLOCK_BYTES: Final = 1 << 20
 MAX_OFFSET: Final = (1 << 31) - 1
 
 Array = npt.NDArray[Any]

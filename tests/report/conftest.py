@@ -17,7 +17,7 @@ from curate.engine.ledger import FOLDERS, write_plan
 from curate.engine.tasks import FLOWS, FileRef, Flow, Receipt, TaskSpec, write_receipt
 from curate.filters.decide import decide
 from curate.filters.rules import Limit, ResolvedRule
-from curate.schema import DOCUMENT, REJECT, VERDICT
+from curate.schema import DOCUMENT, REJECT, VERDICT, named_schema
 
 MEAN_LENGTH = ResolvedRule(
     reason="quality.mean_length", signal="words.mean_length", low=Limit(value=3), high=Limit(value=10)
@@ -110,7 +110,7 @@ class Builder:
                     "words.mean_length": pa.array([doc.mean_length for doc in docs], pa.float64()),
                     "language.code": [doc.language for doc in docs],
                 }
-            )
+            ).replace_schema_metadata(named_schema("signals", []).metadata)
             outputs = {
                 "documents": (self.write(f"documents/p{number}.parquet", pa.Table.from_pylist(rows, DOCUMENT)),),
                 "signals": (self.write(f"signals/p{number}.parquet", signals),),
