@@ -1,14 +1,18 @@
-"""Writes ``golden.json``: the version of each stage and a digest of what it wrote for the sample crawl.
+"""Writes ``golden.json``: by road, the version of each stage and a digest of what it wrote.
 
-``python golden.py RUN`` after a stage's output changed on purpose and its version in ``curate/pipelines/stages.py`` was
-raised. It refuses a digest that changed under the same version.
+The road ``warc`` is the small recipe of ``conftest.py`` on the sample crawl; the others are those of
+``golden_roads.py``. ``python golden.py``, after a stage's output changed on purpose and its version in
+``curate/pipelines/stages.py`` was raised, runs them all. It refuses a digest that changed under the same version; when
+it was a road's own input or recipe that changed, delete that road's entry first.
 """
 
 from __future__ import annotations
 
 import json
 import pathlib
-import sys
+import runpy
+import tempfile
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,9 +20,14 @@ import xxhash
 
 from curate.engine.exchange import RunReader
 from curate.engine.ledger import Ledger
+from curate.pipelines.recipe import load_recipe
+from curate.pipelines.run import Options, run
+from curate.pipelines.sample import write_sample
 from curate.pipelines.stages import STAGES
 
-GOLDEN = pathlib.Path(__file__).with_name("golden.json")
+HERE = pathlib.Path(__file__).parent
+GOLDEN = HERE / "golden.json"
+WARC = "warc"
 
 
 def content(path: pathlib.Path) -> bytes:
@@ -58,9 +67,41 @@ def digests(run: pathlib.Path) -> dict[str, dict[str, object]]:
     return {stage: {"version": STAGES[stage].version, "digest": digest.hexdigest()} for stage, digest in found.items()}
 
 
-if __name__ == "__main__":
-    new, old = digests(pathlib.Path(sys.argv[1])), json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {}
-    for stage, entry in new.items():
-        if stage in old and old[stage]["version"] == entry["version"] and old[stage] != entry:
-            raise SystemExit(f"{stage}: its output changed; raise its version in curate/pipelines/stages.py first")
+def roads() -> dict[str, Any]:
+    """Return the roads of ``golden_roads.py``."""
+    found: dict[str, Any] = runpy.run_path(str(HERE / "golden_roads.py"))["ROADS"]
+    return found
+
+
+def run_road(name: str, folder: pathlib.Path) -> pathlib.Path:
+    """Write the input of a road into `folder`, run its recipe in this process and return the run folder."""
+    if name == WARC:
+        write_sample(str(folder / "crawl"))
+        recipe = runpy.run_path(str(HERE / "conftest.py"))["RECIPE"]
+    else:
+        road = roads()[name]
+        road.write(folder)
+        recipe = road.recipe
+    (folder / f"{name}.toml").write_text(recipe)
+    run(load_recipe(str(folder / f"{name}.toml")), str(folder / "run"), Options(executor="inline"))
+    return folder / "run"
+
+
+def main() -> None:
+    """Run every road and write what changed with its version."""
+    old = json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {}
+    new = {}
+    for name in (WARC, *roads()):
+        with tempfile.TemporaryDirectory() as folder:
+            new[name] = digests(run_road(name, pathlib.Path(folder)))
+        for stage, entry in new[name].items():
+            before = old.get(name, {}).get(stage, entry)
+            if before["version"] == entry["version"] and before != entry:
+                raise SystemExit(
+                    f"{name}: the output of {stage} changed; raise its version in curate/pipelines/stages.py first"
+                )
     GOLDEN.write_text(json.dumps(new, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()
