@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 import pytest
+from small_tables import CLEANERS, MEASURES, TABLES, forget
 
+from curate.filters import tables
+from curate.pipelines import check, steps
 from curate.pipelines.recipe import Recipe, load_recipe
 from curate.pipelines.run import Options, Summary, run
 from curate.pipelines.sample import write_sample
@@ -98,3 +101,19 @@ def reference(
     folder = tmp_path_factory.mktemp("reference") / "run"
     run_inline(small_recipe(), folder)
     return folder
+
+
+@pytest.fixture
+def small_world(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pathlib.Path]:
+    """Two tables, two measures and two cleaners in the place of the real ones; the folder of the recipe."""
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    for name, text in TABLES.items():
+        (folder / f"{name}.toml").write_text(text)
+    for module in (steps, check):
+        monkeypatch.setattr(module, "CLEANERS", CLEANERS)
+    monkeypatch.setattr(steps, "MEASURES", MEASURES)
+    monkeypatch.setattr(tables, "FOLDER", folder)
+    forget()
+    yield tmp_path
+    forget()

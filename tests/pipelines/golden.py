@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import pathlib
 import runpy
+import sys
 import tempfile
 from typing import Any
 
@@ -104,4 +105,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(HERE.parent / "support"))  # as pytest does, for conftest.py
     main()

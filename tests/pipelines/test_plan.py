@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import random
 from pathlib import Path
 from typing import Any
 
 import pytest
+from little import RECIPE, write_pages
 
 from curate.errors import RecipeError
 from curate.pipelines.plan import NO_SPLIT, phase_names, plan
@@ -15,58 +14,21 @@ from curate.pipelines.recipe import Recipe, load_recipe
 from curate.pipelines.run import Options, run
 
 INLINE = Options(executor="inline")
-RECIPE = """
-name = "little"
-steps = ["size", "exact", "best", "url"]
-[[sources]]
-name = "web"
-input = ["*.jsonl"]
-[filters.size.words]
-signal = "words.count"
-min = 20
+LONGER = (
+    RECIPE.replace('steps = ["size", "exact"]', 'steps = ["size", "exact", "best", "url"]')
+    + """
 [filters.best.long]
 signal = "words.count"
 min = { quantile = 0.1 }
-[tokenizer.train]
-vocab_size = 300
-[shards]
-context_length = 64
-[engine]
-unit_bytes = 20000
 """
-
-
-def write_pages(path: Path, number: int) -> None:
-    words = [
-        "quick",
-        "brown",
-        "foxes",
-        "jump",
-        "over",
-        "lazy",
-        "dogs",
-        "while",
-        "cold",
-        "rivers",
-        "carry",
-        "water",
-        "past",
-        "old",
-        "stone",
-        "bridges",
-    ]
-    chance = random.Random(7)
-    with path.open("w") as stream:
-        for page in range(number):
-            text = " ".join(chance.choices(words, k=chance.choice((5, 40, 80, 160))))
-            stream.write(json.dumps({"text": text, "id": str(page), "url": f"https://a.example/{page % 90}"}) + "\n")
+)
 
 
 @pytest.fixture(scope="module")
 def little(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
     folder = tmp_path_factory.mktemp("little")
-    write_pages(folder / "pages.jsonl", 100)
-    (folder / "little.toml").write_text(RECIPE)
+    write_pages(folder / "pages-0.jsonl", range(100))
+    (folder / "little.toml").write_text(LONGER)
     return load_recipe(str(folder / "little.toml"))
 
 
@@ -89,7 +51,7 @@ def changed(recipe: Recipe, **changes: Any) -> Recipe:
 def test_a_plan_of_nothing_begins_with_collect_and_makes_no_folder(little: Recipe, tmp_path: Path) -> None:
     found = plan(little, str(tmp_path / "run"))
     assert (found.next, found.tasks, list(found.done)) == ("collect", len(found.missing), [])
-    size = Path(little.sources[0].input[0]).parent / "pages.jsonl"
+    size = Path(little.sources[0].input[0]).parent / "pages-0.jsonl"
     assert found.bytes == sum(task.bytes for task in found.missing) == size.stat().st_size
     assert found.later == phase_names(little)[1:]
     assert list(tmp_path.iterdir()) == []
@@ -137,7 +99,7 @@ def test_a_moved_bound_begins_at_its_decision(little: Recipe, finished: Path, tm
 def test_a_file_that_cannot_be_split_is_told(little: Recipe, tmp_path: Path) -> None:
     import gzip
 
-    pages = Path(little.sources[0].input[0]).parent / "pages.jsonl"
+    pages = Path(little.sources[0].input[0]).parent / "pages-0.jsonl"
     packed = tmp_path / "pages.jsonl.gz"
     packed.write_bytes(gzip.compress(pages.read_bytes(), compresslevel=0))
     source = little.sources[0].model_copy(update={"input": (str(packed),)})

@@ -1,118 +1,24 @@
-"""The commands as people and scripts meet them: exit codes, what goes to which stream, 80 columns."""
+"""The commands as people and scripts meet them: what goes to which stream, 80 columns."""
 
 from __future__ import annotations
 
 import json
-import os
-import random
 import re
-import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from little import WORDS, call, process, too_wide
 from rich.cells import cell_len
-from typer.testing import CliRunner
 
 import curate
 import curate.assets
 import curate.pipelines.run
-from curate.cli import app
-from curate.errors import CurateError, InvariantError, LeaseError, RecipeError
-from curate.pipelines.run import Summary
 from curate.report.run_folder import read_run
-
-RECIPE = """
-name = "little"
-steps = ["size", "exact"]
-[[sources]]
-name = "web"
-input = ["pages-*.jsonl"]
-[filters.size.words]
-signal = "words.count"
-min = 20
-[tokenizer.train]
-vocab_size = 300
-[shards]
-context_length = 64
-[engine]
-unit_bytes = 20000
-"""
-WORDS = [
-    "quick",
-    "brown",
-    "foxes",
-    "jump",
-    "over",
-    "lazy",
-    "dogs",
-    "while",
-    "cold",
-    "rivers",
-    "carry",
-    "water",
-    "past",
-    "old",
-    "stone",
-    "bridges",
-]
-
-
-def call(*arguments: Any) -> Any:
-    """Run a command in this process; the result has exit_code, stdout and stderr."""
-    return CliRunner(env={"COLUMNS": "80", "TERM": "dumb"}).invoke(app, [str(argument) for argument in arguments])
-
-
-def process(*arguments: Any, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run a command as its own process, 80 columns wide, without a terminal."""
-    command = [sys.executable, "-W", "error", "-m", "curate.cli", *map(str, arguments)]
-    # from any folder, and installed or not
-    root = str(Path(__file__).resolve().parent.parent)
-    known = {**os.environ, "COLUMNS": "80", "PYTHONPATH": root, **env}
-    return subprocess.run(command, cwd=cwd, env=known, capture_output=True, text=True, timeout=300, check=False)
-
-
-def too_wide(text: str) -> list[str]:
-    return [line for line in text.splitlines() if cell_len(line) > 80 and "/" not in line]
-
-
-def write_pages(path: Path, numbers: Sequence[int]) -> None:
-    with path.open("w") as stream:
-        for number in numbers:
-            chance = random.Random(number)
-            text = " ".join(chance.choices(WORDS, k=chance.choice((5, 40, 80, 160))))
-            page = {
-                "text": f"\x1b[31m{text}" if number % 10 == 3 else text,
-                "id": str(number),
-                "url": f"https://a.example/{number}",
-            }
-            stream.write(json.dumps(page) + "\n")
-        stream.write("{broken\n")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("cli")
-    write_pages(folder / "pages-0.jsonl", range(60))
-    write_pages(folder / "pages-1.jsonl", range(60, 100))
-    (folder / "little.toml").write_text(RECIPE)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def first_run(folder: Path) -> subprocess.CompletedProcess[str]:
-    return process("run", "little.toml", "--executor", "inline", "--json", cwd=folder)
-
-
-@pytest.fixture(scope="module")
-def run(folder: Path, first_run: subprocess.CompletedProcess[str]) -> Path:
-    assert first_run.returncode == 0, first_run.stderr
-    return folder / "runs" / "little"
 
 
 def test_run_prints_json_alone_and_its_progress_to_standard_error(
@@ -274,157 +180,6 @@ def test_a_tokenizer_is_trained_from_files(folder: Path, tmp_path: Path, kind: s
     text = "old stone bridges \x1b"
     loaded = curate.load_tokenizer(str(tmp_path / kind))
     assert loaded.decode(loaded.encode_text(text)).strip() == text
-
-
-def test_a_vocabulary_that_the_text_cannot_fill_is_a_mistake(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("too little")
-    arguments = ("--input", tmp_path / "a.txt", "--vocab-size", "4096", "--output", tmp_path / "out")
-    done = call("tokenizer", "train", *arguments)
-    assert done.exit_code == 2
-    assert "set vocab_size to at most" in done.stderr
-
-
-def test_every_mistake_of_a_recipe_is_told_and_nothing_is_started(folder: Path, tmp_path: Path) -> None:
-    output = tmp_path / "run"
-    arguments = ("--output", output, "--set", "shards.context_lenth=3", "--set", "filters.size.word.max=3")
-    done = process("run", "little.toml", *arguments, cwd=folder)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert "2 mistakes, nothing was started" in done.stderr
-    assert "did you mean context_length" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not output.exists()
-
-
-def test_a_recipe_that_does_not_exist_is_a_mistake() -> None:
-    done = call("run", "crawl-to-shard.toml")
-    assert done.exit_code == 2
-    assert "did you mean crawl-to-shards.toml" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("error", "code", "told"),
-    [
-        (RecipeError(["one", "two"]), 2, "error: 2 mistakes, nothing was started\none\ntwo\n"),
-        (LeaseError("process 7 is working on this run folder"), 1, "error: process 7 is working on this run folder\n"),
-        (CurateError("a\x1b[31m page"), 1, "error: a\\x1b[31m page\n"),
-        (InvariantError("lost"), 1, "internal error: lost\n"),
-        (PermissionError(13, "Permission denied", "x"), 1, "error: [Errno 13] Permission denied: 'x'\n"),
-        (KeyboardInterrupt(), 130, "interrupted; the same command goes on where it stopped\n"),
-    ],
-)
-def test_errors_become_messages_and_exit_codes(
-    error: BaseException, code: int, told: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: Any) -> None:
-        raise error
-
-    monkeypatch.setattr(curate.pipelines.run, "run", fail)
-    done = call("run", folder / "little.toml", "--output", tmp_path / "run")
-    assert (done.exit_code, done.stdout, done.stderr) == (code, "", told)
-
-
-def test_our_own_bugs_keep_their_traceback(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: Any) -> None:
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(curate.pipelines.run, "run", fail)
-    assert isinstance(call("run", folder / "little.toml").exception, ZeroDivisionError)
-
-
-@pytest.mark.parametrize("as_json", [False, True])
-def test_a_run_with_quarantined_documents_is_done_and_exits_with_3(
-    run: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, as_json: bool
-) -> None:
-    lost = [{"file": "a.warc.gz", "offset": 17, "reason": "error.crash"}]
-    monkeypatch.setattr(curate.pipelines.run, "run", lambda *_: Summary(str(run), None, {"collect": 1}, lost))
-    done = call("run", folder / "little.toml", *(["--json"] if as_json else []))
-    assert done.exit_code == 3
-    assert "1 document is in quarantine" in done.stderr
-    assert "file a.warc.gz, offset 17, reason error.crash" in done.stderr
-    if as_json:
-        assert json.loads(done.stdout)["quarantined"] == lost
-    else:
-        assert "102 in = " in done.stdout
-
-
-def test_a_folder_that_is_no_run_is_a_mistake(tmp_path: Path) -> None:
-    for command in (["stats"], ["samples", "--kept"]):
-        done = call(*command, tmp_path)
-        assert (done.exit_code, done.stdout) == (2, "")
-        assert "is no run folder" in done.stderr
-    done = call("shards", "info", tmp_path)
-    assert done.exit_code == 2
-    assert "no manifest.json here" in done.stderr
-    (tmp_path / "shard-000000-00000-x.arrow").write_bytes(b"")
-    done = call("shards", "info", tmp_path)
-    assert done.exit_code == 1
-    assert "manifest.json: missing" in done.stderr
-
-
-def test_a_file_in_the_place_of_a_folder_is_a_mistake(folder: Path) -> None:
-    file = folder / "little.toml"
-    commands = {
-        ("stats", file): "is no run folder",
-        ("samples", "--kept", file): "is no run folder",
-        ("sample", file): "a file stands where a folder is needed",
-        ("run", file, "--output", file): "a file stands where a folder is needed",
-        ("run", file, "--output", file / "below"): "a file stands where a folder is needed",
-        ("shards", "info", file): "no manifest.json here",
-        ("shards", "verify", folder / "nothing"): "no manifest.json here",
-    }
-    for command, told in commands.items():
-        done = call(*command)
-        assert (done.exit_code, done.stdout) == (2, ""), command
-        assert told in done.stderr
-        assert "Errno" not in done.stderr
-
-
-@pytest.mark.parametrize("command", ["plan", "run"])
-def test_what_no_file_system_can_hold_is_a_mistake(folder: Path, tmp_path: Path, command: str) -> None:
-    bad = os.fsdecode(os.fsencode(tmp_path) + b"/bad\xff.jsonl")
-    Path(bad).write_text("{}")
-    for arguments, told in (
-        (("--input", "gopher://x/y"), "gopher://x/y: no such storage"),
-        (("--output", "gopher://x/y"), "no such storage"),
-        (("--input", tmp_path), "bad\\xff.jsonl: the name is not UTF-8"),
-        (("--output", bad), "the name is not UTF-8"),
-        (("--set", "extract.engine=os:getcwd"), "has no Python source"),
-    ):
-        done = call(command, folder / "little.toml", "--output", tmp_path / "run", *arguments)
-        assert (done.exit_code, done.stdout) == (2, ""), done.stderr
-        assert told in done.stderr
-    assert not (tmp_path / "run").exists()
-
-
-def test_an_address_where_nothing_answers_is_a_mistake_at_once(folder: Path, tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        # bound and not listening: nothing else can answer there
-        taken.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
-        for wrong, told in (
-            (address, f"--address {address}: nothing answers there"),
-            ("foo", "write auto or HOST:PORT"),
-        ):
-            done = call("run", folder / "little.toml", "--output", tmp_path / "run", "--address", wrong)
-            assert done.exit_code == 2
-            assert told in done.stderr
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_run_that_keeps_nothing_says_so_before_it_trains(folder: Path, tmp_path: Path) -> None:
-    strict = ("--set", "filters.size.words.min=1000000", "--output", tmp_path / "run")
-    for command in (("run", "--executor", "inline"), ("plan",)):
-        done = call(command[0], folder / "little.toml", *command[1:], *strict)
-        assert done.exit_code == 1
-        assert f"error: no document was kept; see curate stats {tmp_path / 'run'}" in done.stderr
-    assert json.loads(call("stats", tmp_path / "run", "--json").stdout)["kept"]["documents"] == 0
-
-
-def test_options_that_do_not_exist_are_mistakes(folder: Path) -> None:
-    assert call("run", folder / "little.toml", "--nothing").exit_code == 2
-    assert call("run", folder / "little.toml", "--executor", "dask").exit_code == 2
-    assert call("nothing").exit_code == 2
 
 
 def test_assets_are_listed_and_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
