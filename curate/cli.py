@@ -56,7 +56,7 @@ app = typer.Typer(
     help="From a web crawl to token shards: read, measure, filter, deduplicate, tokenize, mix and pack.",
 )
 shards_app = typer.Typer(no_args_is_help=True, help="Token shards: check them, look into them.")
-assets_app = typer.Typer(no_args_is_help=True, help="Models and vocabularies: list them, fetch them ahead.")
+assets_app = typer.Typer(no_args_is_help=True, help="Models, vocabularies, word lists: list them, fetch them ahead.")
 tokenizer_app = typer.Typer(no_args_is_help=True, help="Tokenizers: train one.")
 
 RecipePath = Annotated[
@@ -285,7 +285,7 @@ def shards_info(
 
 @assets_app.command("list")
 def assets_list(as_json: AsJson = False) -> None:
-    """Print the named models and vocabularies, and whether they are here."""
+    """Print the named models, vocabularies and word lists, and whether they are here."""
     from curate.assets import status
 
     _print_assets(status(), as_json)
@@ -298,7 +298,7 @@ def assets_fetch(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch models and vocabularies that are not here yet, ahead of runs without a network."""
+    """Fetch models, vocabularies and word lists that are not here yet, ahead of runs without a network."""
     from curate.assets import fetch
 
     _print_assets(fetch(names or None), as_json)

@@ -19,6 +19,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -99,21 +100,28 @@ def measure_bad_words(text: pa.Array, assets: Mapping[str, str], language: pa.Ar
     return {"bad_words.count": pa.array(counts, mask=missing)}
 
 
-@functools.cache
 def load_lists(path: str) -> Lists:
-    """Return the word lists in the JSON file at `path`, once per process; AssetError if it holds something else."""
-    form = f'{path}: not word lists; expected a JSON object such as {{"en": ["word", "two words"]}}'
+    """Return the word lists in the JSON file at `path`; AssetError if it holds something else. Equal contents are
+    compiled once per process."""
     try:
-        with open(path, encoding="utf-8") as file:
-            lists = json.load(file)
-    except (OSError, ValueError, RecursionError) as error:
-        raise AssetError(f"{form} ({error})") from error
+        return _parsed(Path(path).read_bytes())
+    except OSError as error:
+        raise AssetError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        form = '{"en": ["word", "two words"]}'
+        raise AssetError(f"{path}: not word lists; expected a JSON object such as {form} ({error})") from error
+
+
+@functools.lru_cache(maxsize=4)
+def _parsed(content: bytes) -> Lists:
+    """Return the word lists in JSON, compiled; ValueError says what is wrong with them."""
+    lists = json.loads(content)
     if not isinstance(lists, dict) or not lists:
-        raise AssetError(form)
+        raise ValueError("no object with lists")
     for code, words in lists.items():
         if not isinstance(words, list) or not all(isinstance(word, str) and word.strip() for word in words):
-            raise AssetError(f"{form}; {code!r} is no list of words")
-    return _compiled_lists({code: _prepared(code, words) for code, words in sorted(lists.items())}, path)
+            raise ValueError(f"{code!r} has no list of words")
+    return _compiled_lists({code: _prepared(code, words) for code, words in sorted(lists.items())})
 
 
 def _prepared(code: str, words: Sequence[str]) -> list[str]:
@@ -124,10 +132,10 @@ def _prepared(code: str, words: Sequence[str]) -> list[str]:
     return sorted({word.lower().replace(*FINAL_SIGMA) for word in counted})
 
 
-def _compiled_lists(lists: Mapping[str, Sequence[str]], path: str) -> Lists:
+def _compiled_lists(lists: Mapping[str, Sequence[str]]) -> Lists:
     characters = sorted({character for words in lists.values() for word in words for character in word})
     if len(characters) > SYMBOL:
-        raise AssetError(f"{path}: the word lists have {len(characters)} different characters (limit {SYMBOL})")
+        raise ValueError(f"they have {len(characters)} different characters, the limit is {SYMBOL}")
     symbol_of = {character: number for number, character in enumerate(characters, 1)}
     children: list[dict[int, int]] = []
     final: list[bool] = []

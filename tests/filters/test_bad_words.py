@@ -147,6 +147,25 @@ def test_a_word_character_is_what_the_expression_takes_for_one(lists: str) -> No
     assert [p for p in range(0x110000) if bool(word.match(chr(p))) != bool(table[p] & bad_words.WORD)] == []
 
 
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    with pytest.raises(AssetError, match=r"cannot be read \(Is a directory\)"):
+        bad_words.load_lists(str(tmp_path))
+
+
+def test_more_characters_than_symbols_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "words.json"
+    path.write_text(json.dumps({"xx": [chr(point) for point in range(0x20000, 0x20000 + bad_words.SYMBOL + 1)]}))
+    with pytest.raises(AssetError, match="32768 different characters, the limit is 32767"):
+        bad_words.load_lists(str(path))
+
+
+def test_lists_that_change_are_read_anew(tmp_path: Path) -> None:
+    path = tmp_path / "words.json"
+    for word, expected in (("frob", 1), ("quux", 0)):
+        path.write_text(json.dumps({"en": [word]}))
+        assert count(["frob"], ["en"], str(path)) == [expected]
+
+
 def test_only_one_character_is_two_in_lower_case() -> None:
     assert [point for point in range(0x110000) if len(chr(point).lower()) != 1] == [bad_words.CAPITAL_I_WITH_DOT]
 
