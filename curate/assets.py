@@ -60,7 +60,7 @@ class Asset(NamedTuple):
     """A file known by name. `url` is where its makers publish it, for people; it is never opened."""
 
     name: str
-    kind: Literal["language model", "tokenizer", "word lists"]
+    kind: Literal["language model", "tokenizer", "word list"]
     file: str
     sha256: str
     bytes: int
@@ -90,7 +90,7 @@ ASSETS: Final[dict[str, Asset]] = {
     for asset in (
         Asset(
             name="bad-words",
-            kind="word lists",
+            kind="word list",
             file="bad-words.json",
             sha256="3aba9aedd70f066b1e1c34751fafcfdf383652ec11b81f5ae09794a8cbe3f4a7",
             bytes=33_884,

@@ -67,7 +67,7 @@ def toy_lists(monkeypatch: pytest.MonkeyPatch) -> assets.Asset:
     members = {"tl": "package/fil.json", "en": "package/en.json"}
     toy = assets.Asset(
         name="toy-lists",
-        kind="word lists",
+        kind="word list",
         file="toy-lists.json",
         sha256=hashlib.sha256(JOINED).hexdigest(),
         bytes=len(JOINED),
