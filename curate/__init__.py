@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from curate.errors import (
+    AlarmError,
     AssetError,
     CurateError,
     InputError,
@@ -69,7 +70,7 @@ __all__ = [
     "fetch_assets", "write_sample",
     # what goes wrong
     "CurateError", "RecipeError", "InputError", "AssetError", "RetryableError", "StorageFullError", "LeaseError",
-    "TaskError", "ShardError", "InvariantError",
+    "AlarmError", "TaskError", "ShardError", "InvariantError",
     "__version__",
 ]  # fmt: skip
 

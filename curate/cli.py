@@ -2,7 +2,7 @@
 
 Standard output holds the result (with ``--json`` nothing but JSON), standard error everything else. Exit codes: 0 done,
 1 an error, 2 a mistake in the recipe or the command line (nothing was started), 3 done but documents are in quarantine,
-130 interrupted.
+4 stopped by the alarm of a dedup step, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -10,17 +10,19 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 from typer.core import TyperGroup
 
-from curate.errors import CurateError, InvariantError, RecipeError
+from curate.errors import AlarmError, CurateError, InvariantError, RecipeError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 QUARANTINE_EXIT: Final = 3
+ALARM_EXIT: Final = 4
 INTERRUPTED_EXIT: Final = 130
 
 
@@ -38,6 +40,9 @@ class _Group(TyperGroup):
             many = [f"{len(error.mistakes)} mistakes, nothing was started"] if len(error.mistakes) > 1 else []
             _say("\n".join([*many, *error.mistakes]), "error: ")
             raise typer.Exit(2) from None
+        except AlarmError as error:
+            _say(str(error), "stopped: ")
+            raise typer.Exit(ALARM_EXIT) from None
         except BrokenPipeError:
             raise  # `| head` is no error
         except (CurateError, OSError) as error:
@@ -74,6 +79,10 @@ SetOption = typer.Option(
     "--set", metavar="KEY=VALUE", help="Change a key of the recipe: shards.context_length=4096. Repeatable."
 )
 Overrides = Annotated[list[str] | None, SetOption]
+AllowOption = typer.Option(
+    "--allow-loss", metavar="STEP", help="Go on whatever this dedup step takes: dedup.STEP.alarm=off. Repeatable."
+)
+AllowLoss = Annotated[list[str] | None, AllowOption]
 Workers = Annotated[int | None, typer.Option(min=1, help="Tasks that run at a time; one per CPU if not given.")]
 ExecutorOption = typer.Option("--executor", help="ray: isolated workers. inline: in this process, for debugging.")
 ExecutorKind = Annotated[Literal["ray", "inline"], ExecutorOption]
@@ -113,6 +122,7 @@ def run_command(
     inputs: Inputs = None,
     output: Output = None,
     overrides: Overrides = None,
+    allow_loss: AllowLoss = None,
     workers: Workers = None,
     executor: ExecutorKind = "ray",
     address: Address = None,
@@ -127,7 +137,7 @@ def run_command(
     from curate.report.progress import show_progress
     from curate.report.stats import read_stats
 
-    loaded = load_recipe(recipe, overrides or (), inputs)
+    loaded = load_recipe(recipe, _overrides(overrides, allow_loss), inputs)
     options = Options(
         executor=executor, workers=workers, address=address, shared_folder=shared_folder, takeover=takeover
     )
@@ -149,6 +159,7 @@ def plan_command(
     inputs: Inputs = None,
     output: Output = None,
     overrides: Overrides = None,
+    allow_loss: AllowLoss = None,
     workers: Workers = None,
     executor: ExecutorKind = "ray",
     address: Address = None,
@@ -161,7 +172,7 @@ def plan_command(
     from curate.pipelines.recipe import load_recipe
     from curate.report import show
 
-    loaded = load_recipe(recipe, overrides or (), inputs)
+    loaded = load_recipe(recipe, _overrides(overrides, allow_loss), inputs)
     found = plan(loaded, output or os.path.join("runs", loaded.name))
     if as_json:
         show.show_json(_console(), show.plan_json(found))
@@ -354,6 +365,10 @@ app.add_typer(tokenizer_app, name="tokenizer")
 def main() -> None:
     """Run the command line."""
     app()
+
+
+def _overrides(given: Sequence[str] | None, allow_loss: Sequence[str] | None) -> list[str]:
+    return [*(given or ()), *(f"dedup.{json.dumps(step)}.alarm=off" for step in allow_loss or ())]
 
 
 def _console(*, stderr: bool = False) -> Console:

@@ -9,6 +9,7 @@
     ├── RetryableError    storage did not answer; the same call may succeed later
     ├── StorageFullError  no space left; the run stopped with nothing half-committed
     ├── LeaseError        another process is working on this run folder
+    ├── AlarmError        a dedup step took more than its alarm allows; look, then go on with an override (exit 4)
     ├── TaskError         a task failed in a way that a retry would repeat
     ├── ShardError        a shard or manifest is not what it says it is
     └── InvariantError    documents were lost or invented: our bug, stop
@@ -65,6 +66,29 @@ class LeaseError(CurateError):
 
 class TaskError(CurateError):
     """A task raised an error that a retry would only repeat."""
+
+
+class AlarmError(CurateError):
+    """A dedup step took more than its alarm allows. The step is done and can be looked at; nothing after it is.
+
+    `broken` says which bounds, with the figures; `run` is the run folder as it is shown.
+    """
+
+    def __init__(self, step: str, broken: Sequence[str], run: str) -> None:
+        self.step = step
+        self.broken = tuple(broken)
+        self.run = run
+        look = " and ".join(f"`curate dedup {command} {run} --step {step}`" for command in ("clusters", "audit"))
+        told = [
+            f"the dedup step {step} takes more than its alarm allows; the run stopped after it:",
+            *(f"  {one}" for one in broken),
+            f"look with {look};",
+            f"if it is right, the same command goes on with --allow-loss {step} or another bound in dedup.{step}.alarm",
+        ]
+        super().__init__("\n".join(told))
+
+    def __reduce__(self) -> tuple[type[AlarmError], tuple[str, tuple[str, ...], str]]:
+        return type(self), (self.step, self.broken, self.run)
 
 
 class ShardError(CurateError):

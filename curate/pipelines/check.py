@@ -15,10 +15,10 @@ from curate.errors import RecipeError
 from curate.extract import ENGINES, engine_source
 from curate.filters import tables
 from curate.filters.measures import CLEANERS
-from curate.filters.rules import Mistake, Place
+from curate.filters.rules import OFF, Mistake, Place
 from curate.filters.tables import Filter, mistakes_of, suggestion
 from curate.pipelines.check_tokenizer import check_assets, check_tokenizer
-from curate.pipelines.settings import DedupChoice, MixSettings, Recipe, Source
+from curate.pipelines.settings import NO_ALARM, AlarmSettings, DedupChoice, MixSettings, Recipe, Source
 from curate.pipelines.steps import SOURCE, conditions_of, steps_and_mistakes
 from curate.readers import READERS, ReadSettings
 
@@ -139,6 +139,13 @@ def _dedup(table: Mapping[str, Any], names: Sequence[str], mistakes: list[Mistak
         settings = dict(own.get(name, {}))
         kind = settings.pop("kind", name)
         known = [entry for entry in DEDUPS if entry not in IMPLIED]
+        alarm = _alarm(settings.pop("alarm", {}), name, mistakes)
+        if name in IMPLIED and kind == name:
+            # every run has this step: a recipe says nothing of it but what it may take
+            found = _validated(DEDUPS[kind].settings, settings, ("dedup", name), mistakes)
+            if found is not None:
+                choices[name] = DedupChoice(kind=kind, settings=found, alarm=alarm)
+            continue
         if kind not in known:
             mistakes.append(
                 Mistake(("dedup", name), f"unknown kind {kind!r}{suggestion(kind, known)}; known: {', '.join(known)}")
@@ -151,8 +158,19 @@ def _dedup(table: Mapping[str, Any], names: Sequence[str], mistakes: list[Mistak
         elif name in CLEANERS or name in tables.shipped():
             mistakes.append(Mistake(("dedup", name), "a filter or cleaner has this name; choose another"))
         elif found is not None:
-            choices[name] = DedupChoice(kind=kind, settings=found)
+            choices[name] = DedupChoice(kind=kind, settings=found, alarm=alarm)
     return choices
+
+
+def _alarm(given: Any, name: str, mistakes: list[Mistake]) -> AlarmSettings:
+    """Return the alarm of a dedup step as its table says it; tell what is wrong with it."""
+    if given == OFF:
+        return NO_ALARM
+    place: Place = ("dedup", name, "alarm")
+    if not isinstance(given, dict):
+        mistakes.append(Mistake(place, f'is a table, or "{OFF}", not {given!r}'))
+        return NO_ALARM
+    return _validated(AlarmSettings, given, place, mistakes) or NO_ALARM
 
 
 def _sources(table: Mapping[str, Any], mistakes: list[Mistake]) -> list[Source]:

@@ -13,9 +13,11 @@ from curate.dedup import DEDUPS
 from curate.dedup.groups import ORDER, resolve
 from curate.engine.exchange import merge, write_merged, write_run
 from curate.engine.tasks import Task, check_rows
+from curate.pipelines.guards import count_step
 from curate.pipelines.parts import (
     part_handle,
     read_batches,
+    read_groups,
     read_kept,
     read_parquet,
     read_verdicts,
@@ -130,7 +132,8 @@ def reduce_duplicates(task: Task) -> None:
 def apply_duplicates(task: Task) -> None:
     """Bring what a dedup step found back to the verdicts of one part."""
     part = part_handle(task.settings["part"])
-    verdicts = read_verdicts(task, read_parquet(task, task.input("signals"), ["id"]).column("id"))
+    groups = read_groups(task)
+    verdicts = read_verdicts(task, groups.column("id"))
     before = verdicts.column("keep").combine_chunks()
     batches = list(merge([task.uri(ref) for ref in task.inputs("runs")], part, part + 1))
     found = pa.Table.from_batches(batches, schema=CHANGE_ROW)
@@ -141,8 +144,11 @@ def apply_duplicates(task: Task) -> None:
     dropped[rows[drop]] = True
     words = np.zeros((len(verdicts), 2), dtype=np.uint64)
     words[rows] = np.stack([found.column("kept_hi").to_numpy(), found.column("kept_lo").to_numpy()], axis=1)
-    sizes = verdicts.column("cluster_size").fill_null(1).to_numpy().copy()
-    sizes[rows] = found.column("cluster_size").to_numpy()
+    found_sizes = np.zeros(len(verdicts), dtype=np.int64)
+    found_sizes[rows] = found.column("cluster_size").to_numpy()
+    # what earlier steps removed for a document stays counted; what is dropped stands for nothing any more
+    sizes = verdicts.column("cluster_size").fill_null(1).to_numpy() + np.maximum(found_sizes - 1, 0)
+    sizes[dropped] = 0
     keep = pc.and_(before, pa.array(~dropped))
     reason = task.settings["reason"]
     added = pc.if_else(pa.array(dropped), pa.scalar(reason), pa.scalar(None, pa.string()))
@@ -159,3 +165,4 @@ def apply_duplicates(task: Task) -> None:
     }
     table = pa.table([columns.get(name, verdicts.column(name)) for name in VERDICT.names], schema=VERDICT)
     write_verdicts(task, table, before)
+    count_step(task, groups, before, dropped, found_sizes)

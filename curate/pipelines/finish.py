@@ -12,6 +12,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from curate import storage
+from curate.dedup import IMPLIED
 from curate.engine import exchange
 from curate.engine.driver import check_barrier, total_flow
 from curate.engine.tasks import FileRef, Flow, Receipt, check_rows, hash_json
@@ -78,6 +79,9 @@ def shaping_settings(recipe: Recipe) -> dict[str, Any]:
     for filter_table in settings["filters"].values():
         for words in ("title", "citation", "provenance"):
             filter_table.pop(words, None)
+    for step in settings["dedup"].values():
+        step.pop("alarm", None)
+    settings["dedup"] = {name: step for name, step in settings["dedup"].items() if name not in IMPLIED}
     settings["mix"].pop("max_epochs", None)
     settings["read"].pop("batch_bytes", None)
     settings["partition_bytes"] = recipe.engine.partition_bytes

@@ -6,6 +6,7 @@ A part's handle, a hash of its content-addressed name, routes rows of an exchang
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,10 @@ from curate.engine.tasks import FileRef, Task
 from curate.pipelines.views import PARQUET
 from curate.schema import VERDICT, check_schema
 
+LANGUAGE: Final = "language.code"
+UNKNOWN: Final = "unknown"
+"""What documents are counted under whose language was not measured."""
+
 
 def part_handle(documents_path: str) -> int:
     """Return the uint64 that names a part within one run."""
@@ -29,6 +34,19 @@ def read_parquet(task: Task, ref: FileRef, columns: Sequence[str] | None = None)
     """Return columns of a Parquet file of the run."""
     with storage.open_input(task.uri(ref)) as stream:
         return parquet_file(stream, ref).read(columns=list(columns) if columns is not None else None)
+
+
+def read_groups(task: Task) -> pa.Table:
+    """Return id, source, language (`UNKNOWN` where it was not measured) and bytes (of the extracted text) of the
+    documents of a part, from its signals."""
+    ref = task.input("signals")
+    with storage.open_input(task.uri(ref)) as stream:
+        file = pq.ParquetFile(stream)
+        measured = LANGUAGE in file.schema_arrow.names
+        signals = file.read(columns=["id", "source", "text.bytes", *([LANGUAGE] if measured else [])])
+    language = signals.column(LANGUAGE).fill_null(UNKNOWN) if measured else pa.array([UNKNOWN] * len(signals))
+    columns = [signals.column("id"), signals.column("source"), language, signals.column("text.bytes")]
+    return pa.table(columns, names=["id", "source", "language", "bytes"])
 
 
 def read_batches(task: Task, ref: FileRef, columns: Sequence[str]) -> Iterator[tuple[int, pa.RecordBatch]]:

@@ -24,6 +24,7 @@ from curate.pipelines import finish, units
 from curate.pipelines.collect import warm_up
 from curate.pipelines.duplicates import CHANGE_SORT
 from curate.pipelines.global_steps import GLOBAL_STEPS
+from curate.pipelines.guards import alarm_of, check_alarm
 from curate.pipelines.recipe import CleanerStep, DedupStep, FilterStep, Recipe, TrainSettings, final_view, resolve_steps
 from curate.pipelines.stages import STAGES
 from curate.pipelines.views import View
@@ -216,6 +217,8 @@ class Pipeline:
         receipts = self.driver.run_phase(f"{reason}-apply", specs)
         arrived = sum(receipt.stats.get("changes", 0) for receipt in receipts)
         check_rows(f"{reason}-apply", sum(ref.rows for ref in found), arrived)
+        step = reason.removeprefix("duplicate.")
+        check_alarm(step, receipts, alarm_of(self.recipe.dedup, step), storage.shown(self.driver.ledger.run))
         self.advance(reason, receipts, "verdicts")
 
     def gather(

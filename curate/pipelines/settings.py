@@ -20,6 +20,7 @@ from curate.shards.layout import MAX_SHARD_BYTES
 
 Strings = tuple[str, ...]
 MAX_VOCABULARY: Final = 1 << 20
+MAX_COUNT: Final = (1 << 63) - 1
 ORIGINS: Final = ("file", "asset", "train")
 """Where a tokenizer can come from."""
 
@@ -156,11 +157,29 @@ class ShardSettings(Settings):
     shard_bytes: int = Field(default=128 << 20, ge=1, lt=MAX_SHARD_BYTES)
 
 
+class AlarmSettings(Settings):
+    """What a dedup step may take before the run stops: shares of the documents that came to the step, of each source
+    and language that has at least `min_documents` of them, and documents of one cluster. None of it shapes bytes."""
+
+    max_lost_share_per_source: float = Field(default=0.9, ge=0, le=1)
+    max_lost_share_per_language: float = Field(default=0.9, ge=0, le=1)
+    max_cluster_size: int = Field(default=100_000, ge=1, le=MAX_COUNT)
+    min_documents: int = Field(default=1000, ge=1, le=MAX_COUNT)
+
+
+NO_ALARM: Final = AlarmSettings(
+    max_lost_share_per_source=1.0, max_lost_share_per_language=1.0, max_cluster_size=MAX_COUNT
+)
+"""``alarm = "off"``: bounds that nothing can exceed."""
+
+
 class DedupChoice(Settings):
-    """The settings of one dedup step, and its kind (a key of ``curate.dedup.DEDUPS``; mostly the step's own name)."""
+    """The settings of one dedup step, its kind (a key of ``curate.dedup.DEDUPS``; mostly the step's own name), and the
+    alarm over what it takes."""
 
     kind: str
     settings: SerializeAsAny[BaseModel]
+    alarm: AlarmSettings = AlarmSettings()
 
 
 class Recipe(Settings):
@@ -193,7 +212,11 @@ class Recipe(Settings):
         table = self.model_dump(mode="python", exclude_none=True, exclude={"filters", "dedup", *unused})
         table["filters"] = {name: found.as_table() for name, found in self.filters.items()}
         table["dedup"] = {
-            name: {"kind": choice.kind, **choice.settings.model_dump(exclude_none=True)}
+            name: {
+                "kind": choice.kind,
+                **choice.settings.model_dump(exclude_none=True),
+                "alarm": choice.alarm.model_dump(),
+            }
             for name, choice in self.dedup.items()
         }
         return table

@@ -28,7 +28,7 @@ STAGES: Final[Mapping[str, Stage]] = {
     "quantile": Stage("curate.pipelines.decisions:quantile_part", "map", 1),
     "duplicates.scatter": Stage("curate.pipelines.duplicates:scatter_duplicates", "scatter", 1),
     "duplicates.reduce": Stage("curate.pipelines.duplicates:reduce_duplicates", "reduce", 1),
-    "duplicates.apply": Stage("curate.pipelines.duplicates:apply_duplicates", "reduce", 1),
+    "duplicates.apply": Stage("curate.pipelines.duplicates:apply_duplicates", "reduce", 2),
     "minhash.bands": Stage("curate.pipelines.near_duplicates:scatter_bands", "scatter", 1, MINHASH),
     "minhash.stars": Stage("curate.pipelines.near_duplicates:find_stars", "reduce", 1),
     "minhash.sets": Stage("curate.pipelines.near_duplicates:send_sets", "scatter", 1, MINHASH),

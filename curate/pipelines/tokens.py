@@ -9,19 +9,16 @@ import threading
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from curate import storage
 from curate.engine.tasks import Task
 from curate.pipelines import mixing
-from curate.pipelines.parts import read_batches, read_parquet, read_tokens
+from curate.pipelines.parts import read_batches, read_groups, read_parquet, read_tokens
 from curate.pipelines.views import document_label, edits_column, view_text
 from curate.schema import VERDICT
 from curate.tokenize import registry, train
 from curate.tokenize.tokenizer import Tokenizer
 
-UNKNOWN = "unknown"
 TRAINING_BEAT_S = 30.0
 
 
@@ -136,25 +133,14 @@ def tally_part(task: Task) -> None:
     rule marked are ``mark|source|reason``. With a token budget also ``mix|source|bin``: kept tokens over the selection
     key, from which quotas are found.
     """
-    names = pq.read_schema(storage.open_input(task.uri(task.input("signals")))).names
-    wanted = ["id", "source", "text.bytes", *(["language.code"] if "language.code" in names else [])]
-    signals = read_parquet(task, task.input("signals"), [name for name in wanted if name in names])
+    groups = read_groups(task)
     verdicts = read_parquet(task, task.input("verdicts"), ["id", "keep", "reason", "marks"])
-    lengths = np.zeros(len(signals), dtype=np.int64)
+    lengths = np.zeros(len(groups), dtype=np.int64)
     if task.inputs("tokens"):
         for first, batch in read_tokens(task, task.input("tokens")):
             lengths[first : first + len(batch)] = pc.list_value_length(batch.column("tokens")).to_numpy()
-    table = pa.table(
-        {
-            "source": signals.column("source"),
-            "language": signals.column("language.code").fill_null(UNKNOWN)
-            if "language.code" in names
-            else pa.array([UNKNOWN] * len(signals), pa.string()),
-            "reason": verdicts.column("reason").fill_null("kept"),
-            "bytes": signals.column("text.bytes"),
-            "tokens": pa.array(lengths),
-        }
-    )
+    table = groups.append_column("reason", verdicts.column("reason").fill_null("kept"))
+    table = table.append_column("tokens", pa.array(lengths))
     grouped = table.group_by(["source", "language", "reason"]).aggregate(
         [([], "count_all"), ("bytes", "sum"), ("tokens", "sum")]
     )
