@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import typer
 from typer.core import TyperGroup
 
+from curate.cli_dedup import dedup_app
 from curate.errors import AlarmError, CurateError, InvariantError, RecipeError
 
 if TYPE_CHECKING:
@@ -357,6 +358,7 @@ def tokenizer_train(
         show.show_tokenizer(_console(), output, card, tally)
 
 
+app.add_typer(dedup_app, name="dedup")
 app.add_typer(shards_app, name="shards")
 app.add_typer(assets_app, name="assets")
 app.add_typer(tokenizer_app, name="tokenizer")

@@ -32,7 +32,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine": GROUND,
     "pipelines": PIPELINES,
     "report": PIPELINES | {"pipelines"},
-    "cli": PIPELINES | {"pipelines", "report", ""},  # `curate --version`
+    "cli": PIPELINES | {"pipelines", "report", "cli_dedup", ""},  # `curate --version`
+    "cli_dedup": PIPELINES | {"pipelines", "report"},
     "": PIPELINES | {"pipelines", "report"},  # curate/__init__.py: the public API, loaded on demand
 }
 """What a part of the package may import besides itself."""

@@ -41,7 +41,7 @@ def read_groups(task: Task) -> pa.Table:
     documents of a part, from its signals."""
     ref = task.input("signals")
     with storage.open_input(task.uri(ref)) as stream:
-        file = pq.ParquetFile(stream)
+        file = parquet_file(stream, ref)
         measured = LANGUAGE in file.schema_arrow.names
         signals = file.read(columns=["id", "source", "text.bytes", *([LANGUAGE] if measured else [])])
     language = signals.column(LANGUAGE).fill_null(UNKNOWN) if measured else pa.array([UNKNOWN] * len(signals))

@@ -16,8 +16,11 @@ from curate.engine.ledger import Ledger
 from curate.engine.tasks import FileRef, Receipt
 from curate.errors import RecipeError
 from curate.filters.rules import ResolvedRule
+from curate.filters.tables import suggestion
 from curate.report.terminal import place_text
 
+DUPLICATE: Final = "duplicate."
+"""How the reasons of dedup steps begin; the name of the step follows."""
 RECIPE_FILE: Final = "recipe.toml"
 LAST_WITH_SHARDS: Final = "pack"
 LAST_WITHOUT_SHARDS: Final = "tally"
@@ -90,6 +93,25 @@ class RunFolder:
                 resolved = ResolvedRule.model_validate(rule)
                 found[resolved.reason] = resolved
         return found
+
+    def dedup_steps(self, step: str | None = None) -> dict[str, Phase]:
+        """Return by name, in order, the last phase of each dedup step that has begun it, or of one `step` alone.
+
+        Raises RecipeError if there is none, or none of this name.
+        """
+        steps = {
+            str(phase.tasks[0]["settings"]["reason"]).removeprefix(DUPLICATE): phase
+            for phase in self.of_stage("duplicates.apply")
+        }
+        if not steps:
+            raise RecipeError(f"{place_text(self.uri)}: no dedup step is done yet ({self.unfinished})")
+        if step is None:
+            return steps
+        name = step.removeprefix(DUPLICATE)
+        if name not in steps:
+            known = ", ".join(steps)
+            raise RecipeError(f"--step {step}: is no dedup step of this run{suggestion(name, steps)}; steps: {known}")
+        return {name: steps[name]}
 
     def parts(self) -> list[PartFiles]:
         """Return the documents files of the tasks that are done, with the verdicts of the last complete phase."""

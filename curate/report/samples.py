@@ -19,19 +19,16 @@ import pyarrow.compute as pc
 import xxhash
 from numpy.typing import NDArray
 
-from curate import storage
 from curate.engine.tasks import FileRef
 from curate.errors import RecipeError
 from curate.filters.decide import Columns, applies
 from curate.filters.rules import ResolvedRule
 from curate.filters.tables import suggestion
-from curate.pipelines.parts import parquet_file
 from curate.report.nearness import NO_DISTANCE, bound_text, distances_to
+from curate.report.rows import read_columns, read_rows, with_beginnings
 from curate.report.run_folder import PartFiles, RunFolder, read_run
 from curate.report.terminal import place_text
 
-TEXT_CHARACTERS: Final = 2400
-"""How much of the beginning of a document a sample holds; what is shown of it is shorter."""
 GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -148,23 +145,9 @@ def _matching(folder: RunFolder, rules: Mapping[str, ResolvedRule], reason: str 
     return names
 
 
-def _read(folder: RunFolder, ref: FileRef, columns: Sequence[str]) -> pa.Table:
-    with _open(folder, ref) as stream:
-        return parquet_file(stream, ref).read(columns=list(columns))
-
-
-def _open(folder: RunFolder, ref: FileRef) -> pa.NativeFile:
-    try:
-        return storage.open_input(storage.join(folder.uri, ref.path))
-    except FileNotFoundError:
-        raise RecipeError(
-            f"{place_text(folder.uri)}/{ref.path}: is gone; run the recipe again, it makes what is missing"
-        ) from None
-
-
 def _signals(folder: RunFolder, part: PartFiles, rules: Sequence[ResolvedRule]) -> Columns:
     names = dict.fromkeys(("id", *(name for rule in rules for name in rule.signals())))
-    return Columns(_read(folder, part.signals, list(names)))
+    return Columns(read_columns(folder, part.signals, list(names)))
 
 
 def _dropped_candidates(
@@ -172,7 +155,7 @@ def _dropped_candidates(
 ) -> Iterator[_Found]:
     """Yield the nearest of the documents that were dropped (or marked) for each reason."""
     assert part.verdicts is not None
-    verdicts = _read(folder, part.verdicts, ["id", "reason", "marks"])
+    verdicts = read_columns(folder, part.verdicts, ["id", "reason", "marks"])
     columns = _signals(folder, part, rules)
     by_name = {rule.reason: rule for rule in rules}
     for name in names:
@@ -191,7 +174,7 @@ def _kept_candidates(
 ) -> Iterator[_Found]:
     """Yield for each rule the kept documents that came nearest to failing it."""
     assert part.verdicts is not None
-    keep = _read(folder, part.verdicts, ["keep"]).column("keep").to_numpy()
+    keep = read_columns(folder, part.verdicts, ["keep"]).column("keep").to_numpy()
     columns = _signals(folder, part, rules)
     if not rules:
         # a dedup step has no signal: any kept document is as near to it as another
@@ -241,7 +224,7 @@ def _samples(folder: RunFolder, parts: Sequence[PartFiles], found: Sequence[_Fou
         wanted = {one.row: one for one in found if one.part == index}
         part = parts[index]
         assert part.verdicts is not None
-        verdicts = _read(folder, part.verdicts, ["reason", "failed", "kept_id"])
+        verdicts = read_columns(folder, part.verdicts, ["reason", "failed", "kept_id"])
         for row, document in _documents(folder, part.documents, sorted(wanted)):
             one = wanted[row]
             kept_id = verdicts.column("kept_id")[row].as_py()
@@ -263,19 +246,8 @@ def _samples(folder: RunFolder, parts: Sequence[PartFiles], found: Sequence[_Fou
 
 def _documents(folder: RunFolder, ref: FileRef, rows: Sequence[int]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (row number, the first characters and the origin) of some rows of a documents file."""
-    with _open(folder, ref) as stream:
-        file = parquet_file(stream, ref)
-        first = 0
-        for group in range(file.num_row_groups):
-            end = first + file.metadata.row_group(group).num_rows
-            here = [row for row in rows if first <= row < end]
-            if here:
-                table = file.read_row_group(group, columns=["id", "url", "source", "text"])
-                chosen = table.take(pa.array([row - first for row in here]))
-                # a document may be as large as a gigabyte: cut before it becomes a Python string
-                text = pc.utf8_slice_codeunits(chosen.column("text"), 0, TEXT_CHARACTERS)
-                yield from zip(here, chosen.set_column(3, "text", text).to_pylist(), strict=True)
-            first = end
+    for numbers, table in read_rows(folder, ref, rows, ["id", "url", "source", "text"]):
+        yield from zip(numbers, with_beginnings(table).to_pylist(), strict=True)
 
 
 def _rejects(folder: RunFolder, reason: str, number: int) -> list[Sample]:
@@ -286,7 +258,7 @@ def _rejects(folder: RunFolder, reason: str, number: int) -> list[Sample]:
         for receipt in phase.done:
             kinds |= {name for name in receipt.stats if name.startswith("error.")}
             for ref in receipt.files("rejects"):
-                rows = _read(folder, ref, ["id", "url", "source", "reason", "detail"])
+                rows = read_columns(folder, ref, ["id", "url", "source", "reason", "detail"])
                 if reason != "error":
                     rows = rows.filter(pc.equal(rows.column("reason"), reason))
                 for row in rows.to_pylist():

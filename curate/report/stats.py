@@ -121,7 +121,7 @@ def read_stats(run: str) -> Stats:
     folder = read_run(run)
     by_source = _records(folder)
     records: Counter[str] = sum(by_source.values(), Counter())
-    tally = next((phase for phase in reversed(folder.of_stage("tally")) if phase.complete), None)
+    tally = _last_tally(folder)
     facts: dict[str, Any] = {
         "run": place_text(run),
         "name": str(folder.recipe.get("name", "")),
@@ -139,6 +139,16 @@ def read_stats(run: str) -> Stats:
         stats = _tallied(folder, tally, sorted(by_source), facts)
     _check(stats, collected, tally.done if tally else [])
     return stats
+
+
+def tallied_cells(folder: RunFolder) -> dict[tuple[str, str, str], Amount]:
+    """Return what each (source, language, reason) amounts to; nothing before the documents were tallied."""
+    tally = _last_tally(folder)
+    return _cells(tally.done, sorted(_records(folder))) if tally else {}
+
+
+def _last_tally(folder: RunFolder) -> Phase | None:
+    return next((phase for phase in reversed(folder.of_stage("tally")) if phase.complete), None)
 
 
 def _records(folder: RunFolder) -> dict[str, Counter[str]]:

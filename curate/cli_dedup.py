@@ -1,0 +1,70 @@
+"""The commands of ``curate dedup``: look at what dedup steps found, and whether they were right."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+dedup_app = typer.Typer(no_args_is_help=True, help="Dedup steps: what they found, and whether they were right.")
+
+RunPath = Annotated[str, typer.Argument(metavar="RUN", help="The folder or URI of a run (its --output).")]
+StepOption = Annotated[str | None, typer.Option("--step", metavar="STEP", help="This dedup step alone: minhash.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+
+
+@dedup_app.command("clusters")
+def dedup_clusters(
+    run: RunPath,
+    step: StepOption = None,
+    number: Annotated[int, typer.Option("-n", "--number", min=0, max=20, help="How many of the largest clusters.")] = 5,
+    members: Annotated[int, typer.Option(min=0, help="How many removed documents of each.")] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Print clusters by size, what each source and language lost, and the largest clusters with their members."""
+    from curate.report import show
+    from curate.report.clusters import read_clusters
+    from curate.report.dedup_tables import show_clusters
+
+    steps = read_clusters(run, step, number=number, members=members)
+    if as_json:
+        show.show_json(_console(), [found.to_json() for found in steps])
+    else:
+        show_clusters(_console(), steps)
+
+
+@dedup_app.command("audit")
+def dedup_audit(
+    run: RunPath,
+    step: StepOption = None,
+    sample: Annotated[
+        int, typer.Option(min=1, max=100_000, metavar="N", help="Removed documents of each step to compare.")
+    ] = 1000,
+    seed: Annotated[int, typer.Option(min=0, metavar="S", help="Another seed is another sample.")] = 0,
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="False is what is less similar; the step's own if not given.")
+    ] = None,
+    number: Annotated[int, typer.Option("-n", "--number", min=0, help="How many examples, least similar first.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Compare a sample of removed documents exactly with what was kept, and estimate how many removals are false."""
+    from curate.report import show
+    from curate.report.audit import read_audit
+    from curate.report.dedup_tables import show_audit
+
+    audits = read_audit(run, step, sample=sample, seed=seed, threshold=threshold, number=number)
+    if as_json:
+        show.show_json(_console(), [audit.to_json() for audit in audits])
+    elif audits:
+        show_audit(_console(), audits)
+    else:
+        show.show_line(_console(stderr=True), "no document was removed: nothing to compare")
+
+
+def _console(*, stderr: bool = False) -> Console:
+    from curate.report.terminal import make_console
+
+    return make_console(stderr=stderr)
