@@ -44,6 +44,10 @@ def check_recipe(table: Mapping[str, Any]) -> tuple[Recipe | None, list[Mistake]
     mistakes += check_tokenizer(table) + check_assets(table)
     _check_source_names(filters, sources, mistakes)
     mix = _mix(plain, sources, mistakes)
+    if mix.rehydrate is not None and mix.rehydrate.step not in dedup:
+        known = ", ".join(dedup) or "none"
+        step = mix.rehydrate.step
+        mistakes.append(Mistake(("mix", "rehydrate", "step"), f"no dedup step is called {step!r}; steps: {known}"))
     stand_in = [Source(name="none", input=("none",))]
     whole: dict[str, Any] = {**plain, "sources": sources or stand_in, "filters": filters, "dedup": dedup}
     recipe = _validated(Recipe, whole, (), mistakes)

@@ -18,6 +18,7 @@ from curate.engine.driver import check_barrier, total_flow
 from curate.engine.tasks import FileRef, Flow, Receipt, check_rows, hash_json
 from curate.pipelines import mixing
 from curate.pipelines.packing import SHUFFLE_SORT
+from curate.pipelines.rehydration import realised_repeats
 from curate.pipelines.settings import Recipe
 from curate.shards.layout import ShardSpec
 from curate.shards.manifest import MANIFEST_FILE, build_manifest, write_manifest
@@ -33,7 +34,7 @@ def shards(pipeline: Pipeline, tokenizer: Sequence[FileRef], tally: Mapping[str,
     recipe, driver = pipeline.recipe, pipeline.driver
     sources = [source.name for source in recipe.sources]
     mix = find_mix(pipeline, tally)
-    common = {"sources": sources, "mix": mix.to_json() if mix else None, "seed": recipe.mix.seed}
+    common = pipeline.repeating({"sources": sources, "mix": mix.to_json() if mix else None, "seed": recipe.mix.seed})
     specs = [
         pipeline.spec(
             "shuffle",
@@ -42,6 +43,8 @@ def shards(pipeline: Pipeline, tokenizer: Sequence[FileRef], tally: Mapping[str,
             signals=[part.signals],
             verdicts=[part.verdicts],
             tokens=[part.tokens],
+            clusters=[part.clusters],
+            clusters_before=[part.clusters_before],
         )
         for part in pipeline.parts
     ]
@@ -59,7 +62,8 @@ def shards(pipeline: Pipeline, tokenizer: Sequence[FileRef], tally: Mapping[str,
     written = sum(ref.facts["tokens"] for receipt in packed for ref in receipt.files("shards"))
     check_rows("pack: tokens", drawn, written)
     epochs = {name: quota.epochs for name, quota in mix.quotas.items()} if mix else dict.fromkeys(sources, 1.0)
-    return publish(pipeline, packed, spec, tokenizer, epochs, folder)
+    repeats = realised_repeats(scattered) if recipe.mix.rehydrate else None
+    return publish(pipeline, packed, spec, tokenizer, epochs, repeats, folder)
 
 
 def total_of(receipts: Sequence[Receipt], fact: str) -> Flow:
@@ -143,6 +147,7 @@ def publish(
     spec: ShardSpec,
     tokenizer: Sequence[FileRef],
     epochs: Mapping[str, float],
+    repeats: Mapping[str, Any] | None,
     folder: str,
 ) -> dict[str, Any]:
     """Write the manifest and the tokenizer beside the shards, and delete shards of earlier packings."""
@@ -154,6 +159,7 @@ def publish(
         settings=shaping_settings(pipeline.recipe),
         epochs=epochs,
         quarantined=pipeline.quarantined,
+        repeats=repeats,
     )
     run = pipeline.driver.run
     for ref in tokenizer:

@@ -206,18 +206,28 @@ def copies_of(keys: Words, quota: Quota) -> npt.NDArray[np.int64]:
 
 
 def draw(
-    ids: pa.Array, sources: npt.NDArray[Any], names: Sequence[str], plan: MixPlan
+    ids: pa.Array,
+    sources: npt.NDArray[Any],
+    names: Sequence[str],
+    plan: MixPlan | None,
+    repeats: npt.NDArray[np.int64] | None = None,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return the rows to take, each as often as it has copies, and the number of each copy from 0.
 
-    `sources` are indices into `names`, 1:1 to `ids`. The result is in row order; `shuffle_keys` gives the final one.
+    `sources` are indices into `names`, 1:1 to `ids`; without a `plan` there is one epoch of everything. `repeats`, 1:1,
+    says how often an epoch holds each document, once if None. The result is in row order; `shuffle_keys` gives the
+    final one.
     """
-    keys = selection_keys(ids, plan.seed)
-    counts = np.zeros(len(keys), dtype=np.int64)
-    for index, name in enumerate(names):
-        if name in plan.quotas:
-            mine = sources == index
-            counts[mine] = copies_of(keys[mine], plan.quotas[name])
-    rows = np.repeat(np.arange(len(keys)), counts)
+    counts = np.ones(len(ids), dtype=np.int64)
+    if plan is not None:
+        keys = selection_keys(ids, plan.seed)
+        counts[:] = 0
+        for index, name in enumerate(names):
+            if name in plan.quotas:
+                mine = sources == index
+                counts[mine] = copies_of(keys[mine], plan.quotas[name])
+    if repeats is not None:
+        counts *= repeats
+    rows = np.repeat(np.arange(len(ids)), counts)
     copies = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
     return rows, copies

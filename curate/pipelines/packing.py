@@ -14,6 +14,7 @@ from curate.engine.exchange import merge, write_run
 from curate.engine.tasks import Flow, Task
 from curate.pipelines import mixing
 from curate.pipelines.parts import read_kept, read_parquet, read_tokens
+from curate.pipelines.rehydration import count_repeats, read_repeats
 from curate.pipelines.tokens import token_list
 from curate.schema import id_words, ids_from_words
 from curate.shards.best_fit import BestFitWriter
@@ -46,19 +47,19 @@ def scatter_shuffle(task: Task) -> None:
     with storage.open_input(task.uri(task.input("tokens"))) as stream:
         token_type = pa.ipc.open_file(stream).schema.field("tokens").type.value_type
     schema = shuffle_schema(token_type)
-
+    repeats = read_repeats(task, len(keep))
     sent = Flow()
 
     def rows() -> Iterator[pa.RecordBatch]:
         for first, batch in read_tokens(task, task.input("tokens")):
-            kept = batch.take(pa.array(np.flatnonzero(keep[first : first + len(batch)])))
+            here = first + np.flatnonzero(keep[first : first + len(batch)])
+            kept = batch.take(pa.array(here - first))
             ids = kept.column("id")
             task.flows["in"].add(ids)
             task.flows["kept"].add(ids)
-            numbers = source[first : first + len(batch)][keep[first : first + len(batch)]]
-            taken, copies = np.arange(len(kept)), np.zeros(len(kept), dtype=np.int64)
-            if plan is not None:
-                taken, copies = mixing.draw(ids, numbers, names, plan)
+            numbers = source[here]
+            taken, copies = mixing.draw(ids, numbers, names, plan, repeats[here])
+            count_repeats(task, repeats[here], np.bincount(taken, minlength=len(here)), numbers, names)
             if not len(taken):
                 continue
             drawn = kept.take(pa.array(taken))

@@ -34,12 +34,15 @@ SEED_TRAIN: Final = 0
 
 @dataclass(frozen=True)
 class Part:
-    """One documents file and what is known of it, row for row."""
+    """One documents file and what is known of it, row for row. `clusters` are the verdicts as the dedup step left them
+    by whose clusters the mix repeats documents, `clusters_before` those before it."""
 
     documents: FileRef
     signals: FileRef
     verdicts: FileRef | None = None
     tokens: FileRef | None = None
+    clusters: FileRef | None = None
+    clusters_before: FileRef | None = None
 
     @property
     def name(self) -> str:
@@ -219,7 +222,19 @@ class Pipeline:
         check_rows(f"{reason}-apply", sum(ref.rows for ref in found), arrived)
         step = reason.removeprefix("duplicate.")
         check_alarm(step, receipts, alarm_of(self.recipe.dedup, step), storage.shown(self.driver.ledger.run))
+        before = self.parts
         self.advance(reason, receipts, "verdicts")
+        rehydrate = self.recipe.mix.rehydrate
+        if rehydrate is not None and rehydrate.step == step:
+            self.parts = [
+                replace(part, clusters=part.verdicts, clusters_before=old.verdicts)
+                for part, old in zip(self.parts, before, strict=True)
+            ]
+
+    def repeating(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """Return the settings of a task that counts or draws documents as often as an epoch holds them."""
+        rehydrate = self.recipe.mix.rehydrate
+        return settings if rehydrate is None else settings | {"repeats": rehydrate.repeats}
 
     def gather(
         self, phase: str, receipts: Sequence[Receipt], sort: Sequence[str], name: str = "run"
@@ -308,15 +323,17 @@ class Pipeline:
 
     def tally(self) -> Counter[str]:
         """Count documents, bytes and tokens by source, language and outcome."""
-        seed = self.recipe.mix.seed if self.recipe.mix.tokens else None
+        seed, budget = self.recipe.mix.seed, self.recipe.mix.tokens is not None
         specs = [
             self.spec(
                 "tally",
                 part.name,
-                {"mix_seed": seed},
+                self.repeating({"mix_seed": seed}) if budget else {"mix_seed": None},
                 signals=[part.signals],
                 verdicts=[part.verdicts],
                 tokens=[part.tokens],
+                clusters=[part.clusters if budget else None],
+                clusters_before=[part.clusters_before if budget else None],
             )
             for part in self.parts
         ]

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, Field, SerializeAsAny, model_validator
+from pydantic import BaseModel, Field, SerializeAsAny, field_validator, model_validator
 
 from curate.dedup.keys import MAX_PRIORITY
 from curate.extract import ExtractSettings
@@ -21,6 +21,9 @@ from curate.shards.layout import MAX_SHARD_BYTES
 Strings = tuple[str, ...]
 MAX_VOCABULARY: Final = 1 << 20
 MAX_COUNT: Final = (1 << 63) - 1
+MAX_REPEATS: Final = 100
+FINEWEB2_REPEATS: Final[Mapping[str, int]] = {"1": 1, "2": 2, "3": 3, "5": 5, "100": 8, "1000": 1}
+"""How often FineWeb2 repeats a document by the least size of its MinHash cluster (huggingface/fineweb-2)."""
 ORIGINS: Final = ("file", "asset", "train")
 """Where a tokenizer can come from."""
 
@@ -70,17 +73,43 @@ class EngineSettings(Settings):
     verify_inputs: bool = False
 
 
+class RehydrateSettings(Settings):
+    """Repeat a kept document by the size of the cluster that it was kept of (FineWeb2).
+
+    `step` is the dedup step whose clusters count. `repeats` maps the smallest size to how often a document of a cluster
+    of this size, up to the next one listed, is seen in an epoch; below the smallest listed, once.
+    """
+
+    step: str = "minhash"
+    repeats: dict[str, int] = Field(default_factory=lambda: dict(FINEWEB2_REPEATS))
+
+    @field_validator("repeats")
+    @classmethod
+    def _check_repeats(cls, repeats: dict[str, int]) -> dict[str, int]:
+        for size, often in repeats.items():
+            # canonical, so that no size can be given twice
+            if not (size.isascii() and size.isdecimal() and len(size) <= 18 and size == str(int(size)) and size != "0"):
+                raise ValueError(f"{size!r} is no size of a cluster; write whole numbers from 1: {{ 2 = 2, 1000 = 1 }}")
+            if not 1 <= often <= MAX_REPEATS:
+                raise ValueError(
+                    f"{size} = {often}: a document is seen 1 to {MAX_REPEATS} times; drop it with a filter"
+                )
+        return dict(sorted(repeats.items(), key=lambda item: int(item[0])))
+
+
 class MixSettings(Settings):
     """The mix: a budget of `tokens`, and the share of each source (`weights`, their sum is 1).
 
     Without `tokens` every kept document appears once. `seed` decides which documents make up a fraction of an epoch,
-    and the order of all. `max_epochs`: a source that would be repeated more often is reported.
+    and the order of all. `max_epochs`: a source that would be repeated more often is reported. `rehydrate`: an epoch
+    holds documents of large clusters more than once.
     """
 
     tokens: int | None = Field(default=None, ge=1)
     seed: int = Field(default=0, ge=0, lt=1 << 63)
     max_epochs: float = Field(default=4.0, gt=0)
     weights: dict[str, float] = Field(default_factory=dict)
+    rehydrate: RehydrateSettings | None = None
 
 
 class TrainSettings(Settings):

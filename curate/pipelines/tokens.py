@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from curate.engine.tasks import Task
 from curate.pipelines import mixing
 from curate.pipelines.parts import read_batches, read_groups, read_parquet, read_tokens
+from curate.pipelines.rehydration import read_repeats
 from curate.pipelines.views import document_label, edits_column, view_text
 from curate.schema import VERDICT
 from curate.tokenize import registry, train
@@ -130,8 +131,8 @@ def tally_part(task: Task) -> None:
     """Count documents, bytes and tokens of one part by source, language and what became of them.
 
     Statistics are keyed ``tally|source|language|reason|unit``; reason is ``kept`` for kept documents. Documents that a
-    rule marked are ``mark|source|reason``. With a token budget also ``mix|source|bin``: kept tokens over the selection
-    key, from which quotas are found.
+    rule marked are ``mark|source|reason``. With a token budget also ``mix|source|bin``: kept tokens, as often as an
+    epoch holds them, over the selection key, from which quotas are found.
     """
     groups = read_groups(task)
     verdicts = read_parquet(task, task.input("verdicts"), ["id", "keep", "reason", "marks"])
@@ -160,7 +161,8 @@ def tally_part(task: Task) -> None:
     task.flows["dropped"].add(ids.filter(pa.array(~keep)))
     if task.settings["mix_seed"] is not None:
         kept = pa.array(keep)
-        _count_mix(task, ids.filter(kept), table.column("source").filter(kept), lengths[keep])
+        seen = lengths * read_repeats(task, len(lengths))
+        _count_mix(task, ids.filter(kept), table.column("source").filter(kept), seen[keep])
 
 
 def _count_mix(task: Task, ids: pa.Array, source: pa.ChunkedArray, lengths: NDArray[np.int64]) -> None:

@@ -167,6 +167,9 @@ def show_manifest(console: Console, folder: str, manifest: Mapping[str, Any]) ->
     console.print(tables.facts_table(facts))
     console.print()
     console.print(tables.mix_table(manifest["mix"], totals["tokens"]))
+    if "repeats" in manifest:
+        console.print()
+        console.print(tables.repeats_table(manifest["repeats"]))
 
 
 def show_rows(console: Console, rows: Sequence[DecodedRow]) -> None:

@@ -182,6 +182,16 @@ def mix_table(mix: Mapping[str, Mapping[str, Any]], tokens: int) -> Table:
     return table
 
 
+def repeats_table(repeats: Mapping[str, Mapping[str, Mapping[str, int]]]) -> Table:
+    """Return how often documents were seen, by source and by how often an epoch holds them."""
+    columns = [("source", "left"), ("times in an epoch", "right"), ("documents", "right"), ("seen", "right")]
+    table = make_table(*columns)
+    for name, found in repeats.items():
+        for often, cell in sorted(found.items(), key=lambda item: int(item[0])):
+            table.add_row(name_text(name), often, count_text(cell["documents"]), count_text(cell["drawn"]))
+    return table
+
+
 def assets_table(found: Iterable[Status]) -> Table:
     """Return each asset with its state, and what it is under which licence."""
     table = make_table(("asset", "left"), ("state", "left"), ("size", "right"), ("what it is, licence", "left"))

@@ -28,12 +28,14 @@ def build_manifest(
     settings: Mapping[str, Any] | None = None,
     epochs: Mapping[str, float] | None = None,
     quarantined: Sequence[Mapping[str, Any]] = (),
+    repeats: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the manifest of `shards`, sorted by path, with its fingerprint.
 
     `settings` are those of the recipe that shape bytes; `epochs` says how often the mix saw each source's tokens;
-    `quarantined` names the units that are missing. The realised mix (documents, tokens, share) is summed from the
-    shards. The order in which shards and keys are given changes nothing.
+    `quarantined` names the units that are missing; `repeats` says how often documents were seen, by source and by how
+    often an epoch holds them, if the mix repeats documents. The realised mix (documents, tokens, share) is summed from
+    the shards. The order in which shards and keys are given changes nothing.
     """
     entries = sorted((_entry(shard) for shard in shards), key=lambda entry: str(entry["path"]))
     paths = [entry["path"] for entry in entries]
@@ -45,6 +47,7 @@ def build_manifest(
         **spec.settings(),
         "settings": dict(settings or {}),
         "mix": _realised_mix(entries, spec.sources, epochs or {}),
+        **({} if repeats is None else {"repeats": dict(repeats)}),
         "quarantined": sorted((dict(unit) for unit in quarantined), key=canonical_json),
         "totals": {"shards": len(entries), **totals},
         "shards": entries,

@@ -38,8 +38,11 @@ def words(seed: int, count: int) -> list[str]:
 
 
 def documents() -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield (source, document). Of SIZE each: *old* has the URL of *new* and says another thing; *copy* has the URL and
-    the text of *first*, which goes for the near-duplicate *near* of the other source; *lost* has URL and text of *long*, which a later filter drops."""
+    """Yield (source, document), SIZE of each kind.
+
+    *old* has the URL of *new* and says another thing. *copy* has the URL and the text of *first*, which goes for the
+    near-duplicate *near* of the other source. *lost* has the URL and the text of *long*, which a later filter drops.
+    """
     for n in range(SIZE):
         other, first, long = (" ".join(words(10 * n + kind, count)) for kind, count in ((0, 80), (1, 100), (2, 200)))
         yield "news", page("old", n, other, "a", 2020)
