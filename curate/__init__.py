@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from curate.pipelines.recipe import Recipe, load_recipe
     from curate.pipelines.run import Options, Summary, run
     from curate.pipelines.sample import write_sample
+    from curate.report.audit import StepAudit, read_audit
+    from curate.report.clusters import StepClusters, read_clusters
     from curate.report.samples import Sample, read_samples
     from curate.report.stats import Stats, read_stats
     from curate.shards.reader import ShardSet
@@ -50,6 +52,10 @@ _PLACES: Final = {
     "Stats": "curate.report.stats:Stats",
     "read_samples": "curate.report.samples:read_samples",
     "Sample": "curate.report.samples:Sample",
+    "read_clusters": "curate.report.clusters:read_clusters",
+    "StepClusters": "curate.report.clusters:StepClusters",
+    "read_audit": "curate.report.audit:read_audit",
+    "StepAudit": "curate.report.audit:StepAudit",
     "ShardSet": "curate.shards.reader:ShardSet",
     "verify_shards": "curate.shards.verify:verify",
     "load_tokenizer": "curate.tokenize.registry:load",
@@ -64,6 +70,7 @@ __all__ = [
     "run", "load_recipe", "plan", "Recipe", "Options", "Summary", "Plan",
     # what it did
     "read_stats", "read_samples", "Stats", "Sample",
+    "read_clusters", "read_audit", "StepClusters", "StepAudit",
     # what it made
     "ShardSet", "verify_shards", "load_tokenizer", "Tokenizer",
     # what it needs

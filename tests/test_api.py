@@ -16,10 +16,11 @@ from curate import errors
 PUBLIC = {
     "run", "load_recipe", "plan", "Recipe", "Options", "Summary", "Plan",
     "read_stats", "read_samples", "Stats", "Sample",
+    "read_clusters", "read_audit", "StepClusters", "StepAudit",
     "ShardSet", "verify_shards", "load_tokenizer", "Tokenizer",
     "fetch_assets", "write_sample",
     "CurateError", "RecipeError", "InputError", "AssetError", "RetryableError", "StorageFullError", "LeaseError",
-    "TaskError", "ShardError", "InvariantError",
+    "AlarmError", "TaskError", "ShardError", "InvariantError",
     "__version__",
 }  # fmt: skip
 

@@ -37,6 +37,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "[filters.NAME.RULE]": Rule,
     "[engine]": settings.EngineSettings,
     "[mix]": settings.MixSettings,
+    "[mix.rehydrate]": settings.RehydrateSettings,
+    "[dedup.NAME.alarm]": settings.AlarmSettings,
     "[tokenizer]": settings.TokenizerSettings,
     "[tokenizer.train]": settings.TrainSettings,
     "[shards]": settings.ShardSettings,

@@ -99,6 +99,14 @@ def test_the_demo_prints_what_the_readme_shows(demo: str) -> None:
 
 
 @pytest.mark.slow
+def test_the_audit_of_the_demo_prints_what_the_readme_shows(demo: str, call: Callable[..., Any]) -> None:
+    (shown,) = [block.text for block in blocks(ROOT / "README.md") if block.marked == "audit"]
+    printed = call("dedup", "audit", "runs/first").stdout
+    assert [line for line in shown.splitlines() if line != "…" and line not in printed] == []
+    assert "removed" in shown
+
+
+@pytest.mark.slow
 def test_a_moved_threshold_runs_what_the_readme_says(demo: str, call: Callable[..., Any]) -> None:
     page = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Move a threshold")[2]
     line = re.search(r"^curate run (.*)$", page, re.MULTILINE)
