@@ -130,7 +130,9 @@ def test_a_page_repeated_thousands_of_times_is_one_cluster(dedup: Dedup, tmp_pat
     page = " ".join(words(3, 60))
     texts = [(str(n), page) for n in range(5000)] + [(f"x{n}", " ".join(words(100 + n, 60))) for n in range(50)]
     verdicts = dedup(
-        [write_lines(tmp_path / "many.jsonl", texts)], engine="unit_bytes = 100_000\npartition_bytes = 300_000"
+        [write_lines(tmp_path / "many.jsonl", texts)],
+        settings='alarm = "off"',
+        engine="unit_bytes = 100_000\npartition_bytes = 300_000",
     )
     kept = [row for row in verdicts.values() if row["keep"]]
     assert len(verdicts) == 5050 or len(verdicts) == 51
