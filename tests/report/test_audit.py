@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import pathlib
-import runpy
 import shutil
 from collections import Counter
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from dedup_run import SIZE, jaccard, run_it, verdicts, words
 
 from curate.errors import RecipeError
 from curate.report.audit import StepAudit, read_audit
@@ -22,14 +21,10 @@ from curate.report.run_folder import read_run
 from curate.report.terminal import make_console
 from curate.schema import ID
 
-# tests are no package: their modules are loaded by path
-DEDUP_RUN: dict[str, Any] = runpy.run_path(str(pathlib.Path(__file__).with_name("dedup_run.py")))
-SIZE = DEDUP_RUN["SIZE"]
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    made: pathlib.Path = DEDUP_RUN["run_it"](tmp_path_factory.mktemp("audit") / "one")
+    made: pathlib.Path = run_it(tmp_path_factory.mktemp("audit") / "one")
     return made
 
 
@@ -41,10 +36,10 @@ def audits(folder: pathlib.Path) -> dict[str, StepAudit]:
 def test_every_removal_is_found_again_with_its_exact_similarity(
     folder: pathlib.Path, audits: dict[str, StepAudit]
 ) -> None:
-    rows = DEDUP_RUN["verdicts"](folder, "decide-late")
+    rows = verdicts(folder, "decide-late")
     for step, audit in audits.items():
         removed = [row for row in rows.values() if row["reason"] == f"duplicate.{step}"]
-        near = [DEDUP_RUN["jaccard"](row["text"], rows[row["kept_id"].hex()]["text"]) for row in removed]
+        near = [jaccard(row["text"], rows[row["kept_id"].hex()]["text"]) for row in removed]
         assert audit.removed == audit.sampled == audit.rate.compared == len(removed)
         assert audit.rate.false == sum(one < 0.8 for one in near)
         assert [example.similarity for example in audit.examples] == pytest.approx(sorted(near)[:5])
@@ -77,7 +72,7 @@ def test_a_stricter_threshold_finds_the_near_duplicates_far(folder: pathlib.Path
 
 
 def test_a_sample_does_not_depend_on_files_or_their_order(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    other = DEDUP_RUN["run_it"](tmp_path / "other", 4, "[engine]\nunit_bytes = 4096\nroll_bytes = 2000\n")
+    other = run_it(tmp_path / "other", 4, "[engine]\nunit_bytes = 4096\nroll_bytes = 2000\n")
     assert len(read_run(str(other)).parts()) > len(read_run(str(folder)).parts())
     for seed in (0, 7):
         one, two = (read_audit(str(run), sample=9, seed=seed) for run in (folder, other))
@@ -122,7 +117,7 @@ def test_what_was_removed_for_a_document_of_another_run_is_counted_apart(
 
 
 def test_equal_ids_with_different_texts_are_false_removals(tmp_path: pathlib.Path) -> None:
-    texts = [" ".join(DEDUP_RUN["words"](seed, 30)) for seed in (1, 2, 3)]
+    texts = [" ".join(words(seed, 30)) for seed in (1, 2, 3)]
     rows = [*((f"same-{n}", texts[0]) for n in range(5) for _ in range(2)), *(("clash", text) for text in texts)]
     (tmp_path / "ids.jsonl").write_text("".join(json.dumps({"id": key, "text": text}) + "\n" for key, text in rows))
     (tmp_path / "ids.toml").write_text(

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import pathlib
-import runpy
 from collections import Counter
-from typing import Any
 
 import pytest
+from dedup_run import SIZE, run_it, verdicts
 
 from curate.report.clusters import StepClusters, first_line, read_clusters
 from curate.report.dedup_tables import show_clusters
 from curate.report.terminal import make_console
 
-DEDUP_RUN: dict[str, Any] = runpy.run_path(str(pathlib.Path(__file__).with_name("dedup_run.py")))
-SIZE = DEDUP_RUN["SIZE"]
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     small = "[engine]\nroll_bytes = 3000\n[tokenizer.train]\nvocab_size = 300\n"
-    made: pathlib.Path = DEDUP_RUN["run_it"](tmp_path_factory.mktemp("clusters") / "one", 3, small)
+    made: pathlib.Path = run_it(tmp_path_factory.mktemp("clusters") / "one", 3, small)
     return made
 
 
@@ -31,7 +27,7 @@ def steps(folder: pathlib.Path) -> dict[str, StepClusters]:
 
 def test_counts_are_those_of_the_verdicts(folder: pathlib.Path, steps: dict[str, StepClusters]) -> None:
     assert list(steps) == ["id", "url", "minhash"]
-    rows = DEDUP_RUN["verdicts"](folder, "decide-late")
+    rows = verdicts(folder, "decide-late")
     gone: set[str] = set()
     for name, step in steps.items():
         came = {one for one in rows if one not in gone}
@@ -67,7 +63,7 @@ def test_the_largest_clusters_come_with_what_was_kept_and_what_went(steps: dict[
 
 
 def test_cluster_size_counts_what_was_removed_for_a_document_in_all_steps(folder: pathlib.Path) -> None:
-    rows = DEDUP_RUN["verdicts"](folder, "duplicate.minhash-apply").values()
+    rows = verdicts(folder, "duplicate.minhash-apply").values()
     removed = Counter(row["kept_id"] for row in rows if not row["keep"])
     for row in rows:
         assert row["cluster_size"] == (1 + removed[row["id"]] if row["keep"] else 0)
