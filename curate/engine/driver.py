@@ -7,8 +7,8 @@ error      a bug or bad setting: a retry would repeat it; what is running finish
 invariant  documents were lost, or a stage is not deterministic: the same, then InvariantError
 disk       no space: what is running finishes, then StorageFullError; nothing is half-committed
 storage    the store did not answer: tried again after 1, 2, 4 … s, at most `max_attempts` times, then RetryableError
-crash      the worker died: tried again one document at a time; a document that is the suspect twice running is
-timeout    quarantined, and the task goes on without it
+crash      the worker died: its last heartbeat is the suspect. A batch is taken one document at a time in the next
+timeout    attempt; a document that is the suspect twice running is quarantined, and the task goes on without it
 memory
 ========== ===========================================================================================================
 """
@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 from curate.engine.executors import Executor
 from curate.engine.ledger import Ledger, write_plan
-from curate.engine.tasks import DOCUMENT, Flow, Job, Receipt, TaskSpec
+from curate.engine.tasks import BATCH, DOCUMENT, Flow, Job, Receipt, TaskSpec
 from curate.errors import CurateError, InvariantError, RetryableError, StorageFullError, TaskError
 
 
@@ -188,9 +188,10 @@ class Driver:
         return self._isolate(state, kind, message, outcome.get("suspect", ""))
 
     def _isolate(self, state: _State, kind: str, message: str, suspect: str) -> _State:
-        """Plan the next attempt after a crash: careful, and without a document that was the suspect twice running."""
+        """Plan the next attempt after a crash: careful with a suspect batch, without a document that was the suspect
+        twice running."""
         job, where = state.job, f"{state.job.spec.stage} {state.job.spec.unit}"
-        if job.careful and suspect == state.suspect and suspect.startswith(DOCUMENT) and suspect not in job.skip:
+        if suspect.startswith(DOCUMENT) and suspect == state.suspect and suspect not in job.skip:
             if len(job.skip) >= self.limits.max_quarantined:
                 raise TaskError(f"{where}: {len(job.skip)} documents quarantined and still failing; look at this input")
             self.progress.note(f"{where}: {message}; quarantined {suspect}")
@@ -199,9 +200,11 @@ class Driver:
             return state
         if state.attempts >= self.limits.max_attempts:
             raise TaskError(f"{where}: {message}; failed {state.attempts} times without naming one document")
-        self.progress.note(f"{where}: {message}; trying again, one document at a time")
-        state.job = replace(job, careful=True)
-        state.suspect = suspect if job.careful else ""
+        finer = suspect.startswith(BATCH) and suspect not in job.careful
+        if finer:
+            state.job = replace(job, careful=(*job.careful, suspect))
+        self.progress.note(f"{where}: {message}; trying again{', one document at a time' if finer else ''}")
+        state.suspect = suspect
         return state
 
 

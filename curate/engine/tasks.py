@@ -32,6 +32,8 @@ from curate.schema import ID_MODULUS, id_sum
 
 DOCUMENT: Final = "document "
 """How the heartbeat label of one document begins; only such a label can be quarantined."""
+BATCH: Final = "documents from "
+"""How the heartbeat label of a batch of documents begins; one that fells its worker is taken one document at a time."""
 
 Kind = Literal["map", "scatter", "reduce"]
 
@@ -172,13 +174,13 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Job:
-    """One attempt at a task. ``careful`` asks for one document at a time, so that a crash names its document;
-    ``skip`` maps the labels of quarantined documents to the reason. ``import_paths`` are where the driver finds
-    modules: a user's ``module:function`` must be found by workers, too."""
+    """One attempt at a task. ``careful`` holds the labels of batches to take one document at a time, so that a crash
+    names its document; ``skip`` maps the labels of quarantined documents to the reason. ``import_paths`` are where the
+    driver finds modules: a user's ``module:function`` must be found by workers, too."""
 
     spec: TaskSpec
     run: str
-    careful: bool = False
+    careful: Sequence[str] = ()
     skip: Mapping[str, str] = field(default_factory=dict)
     scratch: str | None = None
     timeout_s: float = 600.0

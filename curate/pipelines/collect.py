@@ -26,11 +26,11 @@ from curate.errors import InputError
 from curate.extract import ENGINES, ExtractSettings, extract
 from curate.filters.decide import decide
 from curate.filters.rules import ResolvedRule
+from curate.pipelines.quarantine import document_label, pieces
 from curate.pipelines.views import (
     PARQUET,
     View,
     concat,
-    document_label,
     document_schema,
     flat,
     measure_batch,
@@ -107,14 +107,8 @@ class _Parts:
             self.close()
 
     def _measure(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-        if not self._task.careful:
-            self._task.heartbeat("batch")
-            return measure_batch(batch, self._views, self._assets)
-        rows = []
-        for row in range(len(batch)):
-            self._task.heartbeat(document_label(batch.column("id")[row].as_py()))
-            rows.append(measure_batch(batch.slice(row, 1), self._views, self._assets))
-        return concat([documents for documents, _ in rows]), concat([signals for _, signals in rows])
+        measured = [measure_batch(piece, self._views, self._assets) for piece in pieces(self._task, batch)]
+        return concat([documents for documents, _ in measured]), concat([signals for _, signals in measured])
 
     def _open(self) -> None:
         self._stack = ExitStack()

@@ -44,7 +44,7 @@ def find_duplicates(pipeline: Pipeline, reason: str, kind: str, settings: Mappin
         )
         for part in pipeline.parts
     ]
-    receipts = pipeline.driver.run_phase(f"{reason}-scatter", specs)
+    receipts = pipeline.run_phase(f"{reason}-scatter", specs)
     check_barrier(reason, pipeline.kept, total_flow(receipts, "in"))
     runs, partitions = pipeline.gather(reason, receipts, DUPLICATE_SORT)
     changes = pipeline.reduce(

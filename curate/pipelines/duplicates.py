@@ -23,7 +23,8 @@ from curate.pipelines.parts import (
     read_verdicts,
     write_verdicts,
 )
-from curate.pipelines.views import TEXT_DIGEST, edits_column, view_text
+from curate.pipelines.quarantine import pieces
+from curate.pipelines.views import TEXT_DIGEST, concat, edits_column, view_text
 from curate.schema import VERDICT, id_words, ids_from_words
 
 DUPLICATE_SORT = (*ORDER, "digest", "part", "row")
@@ -59,28 +60,32 @@ def scatter_duplicates(task: Task) -> None:
             kept = keep[first : first + len(batch)]
             if not kept.any():
                 continue
-            task.heartbeat("batch")
             numbers = np.flatnonzero(kept)
-            chosen = batch.take(pa.array(numbers))
-            text = view_text(chosen, views, task.settings["view"]) if dedup.needs_text else None
-            assert dedup.keys is not None
-            keys = dedup.keys(text, pa.Table.from_batches([chosen]), settings, task.settings["priorities"])
-            ids = id_words(chosen.column("id"))
-            valid = keys.valid
-            task.flows["in"].add(chosen.column("id"))
-            task.flows["kept"].add(chosen.column("id"))
-            task.stats["without_key"] += int((~valid).sum())
-            columns_out = [
-                keys.key[:, 0],
-                keys.key[:, 1],
-                keys.rank,
-                ids[:, 0],
-                ids[:, 1],
-                digests[first : first + len(batch)][numbers].view(np.uint64),
-                np.full(len(numbers), part, np.uint64),
-                (first + numbers).astype(np.uint64),
-            ]
-            yield pa.record_batch([pa.array(column[valid]) for column in columns_out], schema=DUPLICATE_ROW)
+            chosen = batch.take(pa.array(numbers)).append_column("row", pa.array((first + numbers).astype(np.uint64)))
+            found = [keyed(piece) for piece in pieces(task, chosen)]
+            if found:
+                yield concat(found)
+
+    def keyed(chosen: pa.RecordBatch) -> pa.RecordBatch:
+        text = view_text(chosen, views, task.settings["view"]) if dedup.needs_text else None
+        assert dedup.keys is not None
+        keys = dedup.keys(text, pa.Table.from_batches([chosen]), settings, task.settings["priorities"])
+        ids = id_words(chosen.column("id"))
+        rows = chosen.column("row").to_numpy()
+        task.flows["in"].add(chosen.column("id"))
+        task.flows["kept"].add(chosen.column("id"))
+        task.stats["without_key"] += int((~keys.valid).sum())
+        columns_out = [
+            keys.key[:, 0],
+            keys.key[:, 1],
+            keys.rank,
+            ids[:, 0],
+            ids[:, 1],
+            digests[rows].view(np.uint64),
+            np.full(len(rows), part, np.uint64),
+            rows,
+        ]
+        return pa.record_batch([pa.array(column[keys.valid]) for column in columns_out], schema=DUPLICATE_ROW)
 
     with task.write("run", "dedup/{key}-{number}.run") as output:
         output.rows = write_run(output.path, rows(), DUPLICATE_ROW, DUPLICATE_SORT)

@@ -11,6 +11,7 @@ from curate.dedup.minhash import MinHashSettings, detection_curve
 from curate.engine.driver import check_barrier, total_flow
 from curate.engine.tasks import FileRef, Receipt, TaskSpec
 from curate.pipelines import near_duplicates
+from curate.pipelines.quarantine import BeginAgain
 
 if TYPE_CHECKING:
     from curate.pipelines.pipeline import Pipeline
@@ -49,7 +50,7 @@ def find_near_duplicates(
     curve = detection_curve(shape, (0.6, 0.7, 0.8, 0.9))
     found = ", ".join(f"{share:.0%} of pairs at {similarity}" for similarity, share in curve.items())
     told = f"{reason}: {shape.bands} bands of {shape.rows} rows find {found}"
-    receipts = pipeline.driver.run_phase(f"{reason}-bands", specs, lambda: pipeline.driver.progress.note(told))
+    receipts = pipeline.run_phase(f"{reason}-bands", specs, lambda: pipeline.driver.progress.note(told))
     check_barrier(reason, pipeline.kept, total_flow(receipts, "in"))
     runs, partitions = pipeline.gather(f"{reason}-bands", receipts, near_duplicates.BAND_SORT)
     stars = pipeline.reduce(
@@ -87,7 +88,9 @@ def _compare(
             )
             for part in pipeline.parts
         ]
-        sent = pipeline.driver.run_phase(f"{phase}-sets", specs)
+        sent = pipeline.run_phase(f"{phase}-sets", specs)
+        if any(receipt.quarantined for receipt in sent):
+            raise BeginAgain
         runs, partitions = pipeline.gather(f"{phase}-sets", sent, near_duplicates.SET_SORT)
         settings = {"settings": common["settings"], "final": final}
         asked = pipeline.reduce(

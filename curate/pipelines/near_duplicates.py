@@ -32,7 +32,8 @@ from curate.engine.exchange import merge, write_run
 from curate.engine.tasks import Task
 from curate.pipelines.duplicates import CHANGE_ROW, CHANGE_SORT
 from curate.pipelines.parts import part_handle, read_batches, read_kept
-from curate.pipelines.views import edits_column, view_text
+from curate.pipelines.quarantine import pieces
+from curate.pipelines.views import concat, edits_column, view_text
 from curate.schema import id_words
 
 MAX_ROUNDS: Final = 16
@@ -77,17 +78,21 @@ def scatter_bands(task: Task) -> None:
             numbers = np.flatnonzero(keep[first : first + len(batch)])
             if not len(numbers):
                 continue
-            task.heartbeat("batch")
-            chosen = batch.take(pa.array(numbers))
-            task.flows["in"].add(chosen.column("id"))
-            task.flows["kept"].add(chosen.column("id"))
-            signed = signatures(view_text(chosen, views, task.settings["view"]), settings)
-            task.stats["without_signature"] += int((~signed.valid).sum())
-            keys = band_keys(signed.values[signed.valid], settings)
-            ids = np.repeat(id_words(chosen.column("id"))[signed.valid], settings.bands, axis=0)
-            row = np.repeat((first + numbers[signed.valid]).astype(np.uint64), settings.bands)
-            arrays = [keys.reshape(-1), ids[:, 0], ids[:, 1], np.full(len(row), part, np.uint64), row]
-            yield pa.record_batch([pa.array(array) for array in arrays], schema=BAND_ROW)
+            chosen = batch.take(pa.array(numbers)).append_column("row", pa.array((first + numbers).astype(np.uint64)))
+            found = [bands(piece) for piece in pieces(task, chosen)]
+            if found:
+                yield concat(found)
+
+    def bands(chosen: pa.RecordBatch) -> pa.RecordBatch:
+        task.flows["in"].add(chosen.column("id"))
+        task.flows["kept"].add(chosen.column("id"))
+        signed = signatures(view_text(chosen, views, task.settings["view"]), settings)
+        task.stats["without_signature"] += int((~signed.valid).sum())
+        keys = band_keys(signed.values[signed.valid], settings)
+        ids = np.repeat(id_words(chosen.column("id"))[signed.valid], settings.bands, axis=0)
+        row = np.repeat(chosen.column("row").to_numpy()[signed.valid], settings.bands)
+        arrays = [keys.reshape(-1), ids[:, 0], ids[:, 1], np.full(len(row), part, np.uint64), row]
+        return pa.record_batch([pa.array(array) for array in arrays], schema=BAND_ROW)
 
     with task.write("run", "dedup/{key}-{number}.run") as output:
         output.rows = write_run(output.path, rows(), BAND_ROW, BAND_SORT)
@@ -155,10 +160,14 @@ def send_sets(task: Task) -> None:
             numbers = wanted[(wanted >= first) & (wanted < first + len(batch))]
             if not len(numbers):
                 continue
-            task.heartbeat("batch")
-            chosen = batch.take(pa.array(numbers - first))
-            text = view_text(chosen, views, task.settings["view"])
-            sets = _sets(text, settings)
+            sent = []
+            chosen = batch.take(pa.array(numbers - first)).append_column("number", pa.array(numbers))
+            for piece in pieces(task, chosen):
+                sent.append((piece, _sets(view_text(piece, views, task.settings["view"]), settings)))
+            if not sent:
+                continue
+            chosen, sets = concat([piece for piece, _ in sent]), pa.concat_arrays([found for _, found in sent])
+            numbers = chosen.column("number").to_numpy()
             ids = id_words(chosen.column("id"))
             rank = priority_rank(chosen.column("source"), task.settings["priorities"])
             mine = np.flatnonzero(np.isin(request["row"], numbers.astype(np.uint64)))

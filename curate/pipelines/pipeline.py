@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from curate import storage
@@ -25,6 +25,7 @@ from curate.pipelines.collect import warm_up
 from curate.pipelines.duplicates import CHANGE_SORT
 from curate.pipelines.global_steps import GLOBAL_STEPS
 from curate.pipelines.guards import alarm_of, check_alarm
+from curate.pipelines.quarantine import BeginAgain
 from curate.pipelines.recipe import CleanerStep, DedupStep, FilterStep, Recipe, TrainSettings, final_view, resolve_steps
 from curate.pipelines.stages import STAGES
 from curate.pipelines.views import View
@@ -43,11 +44,18 @@ class Part:
     tokens: FileRef | None = None
     clusters: FileRef | None = None
     clusters_before: FileRef | None = None
+    lost: Mapping[str, str] = field(default_factory=dict)
+    """The documents that stages after collect lost, by id in hexadecimal, with the reason."""
 
     @property
     def name(self) -> str:
         """The name of the part in messages."""
         return self.documents.path.rpartition("/")[2].removesuffix(".parquet")
+
+
+def known_lost(part: Part) -> dict[str, Any]:
+    """Return the setting by which a stage that works on every document, kept or not, leaves out those that are lost."""
+    return {"lost": part.lost} if part.lost else {}
 
 
 class Pipeline:
@@ -68,7 +76,7 @@ class Pipeline:
         if self.recipe.tokenizer is not None and self.recipe.tokenizer.train is None:
             named = units.tokenizer_refs(self.recipe, self.driver.run)
         self.collect()
-        GLOBAL_STEPS["id"].run(self, "duplicate.id", "id", {}, None)
+        self.find_duplicates("duplicate.id", "id", {}, None)
         pending: list[ResolvedRule] = []
         for step in resolve_steps(self.recipe):
             if isinstance(step, CleanerStep):
@@ -77,7 +85,7 @@ class Pipeline:
                 self.decide(pending)
                 pending = []
                 settings = step.settings.model_dump(mode="json")
-                GLOBAL_STEPS[step.kind].run(self, f"duplicate.{step.name}", step.kind, settings, step.view)
+                self.find_duplicates(f"duplicate.{step.name}", step.kind, settings, step.view)
                 continue
             assert isinstance(step, FilterStep)
             rules = list(step.rules)
@@ -112,6 +120,39 @@ class Pipeline:
             libraries=entry.libraries,
         )
 
+    def run_phase(
+        self, name: str, specs: Sequence[TaskSpec], prepare: Callable[[], None] | None = None
+    ) -> list[Receipt]:
+        """Run a phase that walks documents, and drop those that it lost from the verdicts. Its receipts count without
+        them."""
+        receipts = self.driver.run_phase(name, specs, prepare)
+        lost = [found for receipt in receipts for found in receipt.quarantined]
+        if lost:
+            self.quarantined += [found for found in lost if found not in self.quarantined]
+            self.drop_lost(f"{name}-quarantine", {found["id"]: found["reason"] for found in lost})
+        return receipts
+
+    def drop_lost(self, phase: str, lost: Mapping[str, str]) -> None:
+        """Drop documents in quarantine (reasons by id) from the verdicts of every part."""
+        specs = [
+            self.spec("quarantine", part.name, {"lost": lost}, signals=[part.signals], verdicts=[part.verdicts])
+            for part in self.parts
+        ]
+        receipts = self.driver.run_phase(phase, specs)
+        self.advance(phase, receipts)
+        self.parts = [
+            replace(part, lost={**part.lost, **receipt.facts["lost"]})
+            for part, receipt in zip(self.parts, receipts, strict=True)
+        ]
+
+    def find_duplicates(self, reason: str, kind: str, settings: Mapping[str, Any], view: str | None) -> None:
+        """Run one dedup step, anew for as long as it loses documents that its other tasks know of already."""
+        while True:
+            try:
+                return GLOBAL_STEPS[kind].run(self, reason, kind, settings, view)
+            except BeginAgain:
+                self.driver.progress.note(f"{reason}: begins again without the documents in quarantine")
+
     def collect(self) -> None:
         """Read, extract, clean and measure every unit."""
         views = units.views_of(self.recipe)
@@ -142,12 +183,13 @@ class Pipeline:
         paths = tuple((name, units.local_asset(self.recipe, name)) for name in names)
         warm_up(tuple(views), self.recipe.extract, paths)
 
-    def advance(self, phase: str, receipts: Sequence[Receipt], name: str) -> None:
-        """Check a barrier over all parts and take in each part's new file."""
+    def advance(self, phase: str, receipts: Sequence[Receipt]) -> None:
+        """Check a barrier over all parts and take in each part's new verdicts."""
         check_barrier(phase, self.kept, total_flow(receipts, "in"))
         self.kept = total_flow(receipts, "kept")
         self.parts = [
-            replace(part, **{name: receipt.files(name)[0]}) for part, receipt in zip(self.parts, receipts, strict=True)
+            replace(part, verdicts=receipt.files("verdicts")[0])
+            for part, receipt in zip(self.parts, receipts, strict=True)
         ]
 
     def decide(self, rules: Sequence[ResolvedRule]) -> None:
@@ -159,7 +201,7 @@ class Pipeline:
             self.spec(
                 "decide",
                 part.name,
-                settings,
+                settings | known_lost(part),
                 signals=[part.signals],
                 verdicts=[part.verdicts],
             )
@@ -167,7 +209,7 @@ class Pipeline:
         ]
         names = dict.fromkeys(rule.reason.partition(".")[0] for rule in rules)
         phase = "decide-" + "-".join(names)
-        self.advance(phase, self.driver.run_phase(phase[:80], specs), "verdicts")
+        self.advance(phase, self.run_phase(phase[:80], specs))
 
     def find_quantiles(self, step: str, rules: list[ResolvedRule]) -> list[ResolvedRule]:
         """Return the rules of a step with their quantile bounds found over the documents kept so far."""
@@ -195,7 +237,7 @@ class Pipeline:
                         )
                         for part in self.parts
                     ]
-                    receipts = self.driver.run_phase(f"quantile-{step}-{search.round}", specs)
+                    receipts = self.run_phase(f"quantile-{step}-{search.round}", specs)
                     merged = merge_histograms(receipt.facts["histogram"] for receipt in receipts)
                     search = narrow(search, merged, bound.quantile, side)
                 integer = types[rule.signal] == "int64"
@@ -223,7 +265,7 @@ class Pipeline:
         step = reason.removeprefix("duplicate.")
         check_alarm(step, receipts, alarm_of(self.recipe.dedup, step), storage.shown(self.driver.ledger.run))
         before = self.parts
-        self.advance(reason, receipts, "verdicts")
+        self.advance(reason, receipts)
         rehydrate = self.recipe.mix.rehydrate
         if rehydrate is not None and rehydrate.step == step:
             self.parts = [
@@ -291,7 +333,7 @@ class Pipeline:
             documents=[part.documents for part in self.parts],
             verdicts=[part.verdicts for part in self.parts],
         )
-        (receipt,) = self.driver.run_phase("tokenizer", [spec])
+        (receipt,) = self.run_phase("tokenizer", [spec])
         return list(receipt.files("tokenizer"))
 
     def tokenize(self, tokenizer: Sequence[FileRef]) -> None:
@@ -309,14 +351,13 @@ class Pipeline:
             self.spec(
                 "tokenize",
                 part.name,
-                common,
+                common | known_lost(part),
                 documents=[part.documents],
                 tokenizer=tokenizer,
             )
             for part in self.parts
         ]
-        receipts = self.driver.run_phase("tokenize", specs)
-        self.quarantined += [found for receipt in receipts for found in receipt.quarantined]
+        receipts = self.run_phase("tokenize", specs)
         self.parts = [
             replace(part, tokens=receipt.files("tokens")[0]) for part, receipt in zip(self.parts, receipts, strict=True)
         ]

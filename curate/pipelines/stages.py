@@ -24,6 +24,7 @@ MINHASH: Final = ("datasketch", "pyarrow")
 
 STAGES: Final[Mapping[str, Stage]] = {
     "collect": Stage("curate.pipelines.collect:collect", "map", 1),
+    "quarantine": Stage("curate.pipelines.quarantine:quarantine_part", "map", 1),
     "decide": Stage("curate.pipelines.decisions:decide_part", "map", 1),
     "quantile": Stage("curate.pipelines.decisions:quantile_part", "map", 1),
     "duplicates.scatter": Stage("curate.pipelines.duplicates:scatter_duplicates", "scatter", 1),

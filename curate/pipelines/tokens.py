@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -14,13 +15,15 @@ from numpy.typing import NDArray
 from curate.engine.tasks import Task
 from curate.pipelines import mixing
 from curate.pipelines.parts import read_batches, read_groups, read_parquet, read_tokens
+from curate.pipelines.quarantine import pieces
 from curate.pipelines.rehydration import read_repeats
-from curate.pipelines.views import document_label, edits_column, view_text
-from curate.schema import VERDICT
+from curate.pipelines.views import edits_column, view_text
+from curate.schema import ID, VERDICT
 from curate.tokenize import registry, train
 from curate.tokenize.tokenizer import Tokenizer
 
 TRAINING_BEAT_S = 30.0
+FED_ROWS = 1024
 
 
 @functools.lru_cache(maxsize=2)
@@ -45,39 +48,57 @@ def train_tokenizer(task: Task) -> None:
         keep = read_parquet(task, verdicts, ["keep"]).column("keep").to_numpy()
         columns = ["id", "text", *(edits_column(view) for view in settings["views"])]
         for first, batch in read_batches(task, documents, columns):
-            task.heartbeat("batch")
             keys = mixing.selection_keys(batch.column("id"), settings["seed"])
             numbers = np.flatnonzero(keep[first : first + len(batch)] & (keys <= np.uint64(int(settings["last_key"]))))
-            if len(numbers):
-                batch = batch.take(pa.array(numbers))
-                text = view_text(batch, settings["views"], settings["view"]).to_pylist()
-                chosen += zip(keys[numbers].tolist(), batch.column("id").to_pylist(), text, strict=True)
+            for piece in pieces(task, batch.take(pa.array(numbers))):
+                ids = piece.column("id")
+                text = view_text(piece, settings["views"], settings["view"]).to_pylist()
+                chosen += zip(mixing.selection_keys(ids, settings["seed"]).tolist(), ids.to_pylist(), text, strict=True)
     chosen.sort(key=lambda entry: entry[:2])
-    beating = threading.Event()
-
-    def beat() -> None:
-        while not beating.wait(TRAINING_BEAT_S):
-            task.heartbeat("training")
-
-    # a trainer says nothing for as long as it works, and how long that is depends on the text
-    thread = threading.Thread(target=beat, name="training", daemon=True)
-    thread.start()
-    trainer = train.train_bpe if settings["kind"] == "bpe" else train.train_sentencepiece
-    try:
-        files = trainer((text for _, _, text in chosen), settings["vocab_size"], **settings["options"])
-    finally:
-        beating.set()
-        thread.join()
+    files = _train(task, [(identity, text) for _, identity, text in chosen])
     for name in sorted(files):
         with task.write("tokenizer", f"tokenizer/{{key}}/{name}") as output, open(output.path, "wb") as stream:
             stream.write(files[name])
+
+
+def _train(task: Task, documents: Sequence[tuple[bytes, str]]) -> dict[str, bytes]:
+    """Train on documents (id, text) and return the tokenizer's files. What a trainer dies of while it reads a document
+    is that document's fault; from then on it works on all of them at once, and no single one can be named."""
+    settings = task.settings
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(TRAINING_BEAT_S):
+            task.heartbeat("training")
+
+    # a trainer says nothing for as long as it works, and how long that is depends on the text
+    beating = threading.Thread(target=beat, name="training", daemon=True)
+
+    def texts() -> Iterator[str]:
+        for start in range(0, len(documents), FED_ROWS):
+            ids, text = zip(*documents[start : start + FED_ROWS], strict=True)
+            for piece in pieces(task, pa.table({"id": pa.array(ids, ID), "text": pa.array(text, pa.large_string())})):
+                yield from piece.column("text").to_pylist()
+        task.heartbeat("training")
+        beating.start()
+
+    options = dict(settings["options"])
+    if settings["kind"] == "bpe" and task.careful:
+        options["buffer"] = 1  # what the trainer has read ahead would die under another document's name
+    trainer = train.train_bpe if settings["kind"] == "bpe" else train.train_sentencepiece
+    try:
+        return trainer(texts(), settings["vocab_size"], **options)
+    finally:
+        over.set()
+        if beating.ident is not None:
+            beating.join()
 
 
 def tokenize_part(task: Task) -> None:
     """Encode every document of one part once, kept or not, so that a moved threshold or mix encodes nothing again."""
     tokenizer = _tokenizer(task)
     task.facts["tokenizer"] = tokenizer.identity()
-    views, settings = task.settings["views"], task.settings
+    views = task.settings["views"]
     columns = ["id", "text", *(edits_column(view) for view in views)]
     with task.write("tokens", "tokens/{key}-{number}.arrow") as output:
         schema = pa.schema(
@@ -85,25 +106,12 @@ def tokenize_part(task: Task) -> None:
         )
         with pa.ipc.new_file(output.path, schema) as writer:
             for _, batch in read_batches(task, task.input("documents"), columns):
-                text = _without_skipped(task, batch.column("id"), view_text(batch, views, settings["view"]))
-                tokens = _encode(task, tokenizer, batch.column("id"), text)
+                tokens = _encode(task, tokenizer, batch)
                 writer.write_batch(pa.record_batch([batch.column("id"), tokens], schema=schema))
                 task.flows["in"].add(batch.column("id"))
                 task.flows["kept"].add(batch.column("id"))
                 task.stats["tokens"] += len(tokens.flatten())
                 output.rows += len(batch)
-
-
-def _without_skipped(task: Task, ids: pa.Array, text: pa.Array) -> pa.Array:
-    """Return texts with those in quarantine empty: they stay in their files, and no token of them reaches a shard."""
-    if not task.skip:
-        return text
-    reasons = [task.skip.get(document_label(identity)) for identity in ids.to_pylist()]
-    for identity, reason in zip(ids.to_pylist(), reasons, strict=True):
-        if reason is not None:
-            task.quarantined.append({"id": identity.hex(), "stage": "tokenize", "reason": reason})
-    skipped = pa.array([reason is not None for reason in reasons])
-    return pc.if_else(skipped, pa.scalar("", pa.large_string()), text)
 
 
 def token_list(token_type: pa.DataType) -> pa.DataType:
@@ -115,16 +123,16 @@ def _token_type(tokenizer: Tokenizer) -> pa.DataType:
     return pa.from_numpy_dtype(tokenizer.dtype)
 
 
-def _encode(task: Task, tokenizer: Tokenizer, ids: pa.Array, text: pa.Array) -> pa.Array:
-    add_bos, add_eos = task.settings["add_bos"], task.settings["add_eos"]
-    if not task.careful:
-        task.heartbeat("batch")
-        return tokenizer.encode_batch(text, add_bos=add_bos, add_eos=add_eos)
-    rows = []
-    for row, identity in enumerate(ids.to_pylist()):
-        task.heartbeat(document_label(identity))
-        rows.append(tokenizer.encode_batch(text.slice(row, 1), add_bos=add_bos, add_eos=add_eos))
-    return pa.concat_arrays(rows)
+def _encode(task: Task, tokenizer: Tokenizer, batch: pa.RecordBatch) -> pa.Array:
+    """Return the tokens of a batch of documents, list<uint16 or uint32> [rows]; none for those in quarantine."""
+    settings = task.settings
+    place = np.zeros(len(batch), dtype=np.int64)
+    tokens = [pa.array([[]], token_list(_token_type(tokenizer)))]
+    for piece in pieces(task, batch.append_column("row", pa.array(np.arange(len(batch))))):
+        text = view_text(piece, settings["views"], settings["view"])
+        place[piece.column("row").to_numpy()] = np.arange(len(piece)) + sum(len(encoded) for encoded in tokens)
+        tokens.append(tokenizer.encode_batch(text, add_bos=settings["add_bos"], add_eos=settings["add_eos"]))
+    return pa.concat_arrays(tokens).take(pa.array(place))
 
 
 def tally_part(task: Task) -> None:

@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 import xxhash
 from pydantic import BaseModel, ConfigDict
 
-from curate.engine.tasks import DOCUMENT as LABEL
 from curate.filters.edits import apply_edits
 from curate.filters.measures import CLEANERS, MEASURES
 from curate.schema import DOCUMENT, EDITS, named_schema
@@ -121,18 +120,13 @@ def measure_batch(
 
 
 def concat(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
-    return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
+    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)
 
 
 def text_bytes(text: pa.Array) -> int:
     if not len(text):
         return 0
     return int(pc.sum(pc.binary_length(text)).as_py() or 0)
-
-
-def document_label(identity: bytes) -> str:
-    """Return the heartbeat label of a document."""
-    return LABEL + identity.hex()
 
 
 def without_text(documents: pa.RecordBatch, dropped: pa.Array) -> pa.RecordBatch:

@@ -100,7 +100,7 @@ def show_stats(console: Console, stats: Stats, by: str = "both") -> None:
     for name, count in stats.marks.items():
         console.print(Text(f"marked {printable(name)}: {counted(count, 'document')}"))
     if stats.quarantined:
-        console.print(f"{count_text(len(stats.quarantined))} of the errors are documents in quarantine")
+        console.print(f"in quarantine: {counted(len(stats.quarantined), 'document')}")
     if by in ("both", "language") and stats.languages:
         console.print()
         console.print(tables.groups_table("language", stats.languages))

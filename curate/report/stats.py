@@ -130,7 +130,7 @@ def read_stats(run: str) -> Stats:
         "skipped": _of_prefix(records, "skipped."),
         "errors": _of_prefix(records, "error."),
         "source_records": {name: dict(counts) for name, counts in by_source.items()},
-        "quarantined": [found for phase in folder.of_stage("collect") for r in phase.done for found in r.quarantined],
+        "quarantined": [found for phase in folder.phases for receipt in phase.done for found in receipt.quarantined],
     }
     collected = sum(receipt.flows["kept"].count for phase in folder.of_stage("collect") for receipt in phase.done)
     if tally is None:
@@ -228,6 +228,8 @@ def _reasons_of(phase: Phase) -> list[str]:
     """Return the reasons for which a phase may drop documents, in order."""
     if phase.stage == "decide":
         return [rule["reason"] for rule in phase.tasks[0]["settings"]["rules"] if rule["action"] == "drop"]
+    if phase.stage == "quarantine":
+        return sorted(set(phase.tasks[0]["settings"]["lost"].values()))
     return [phase.tasks[0]["settings"]["reason"]] if phase.stage == "duplicates.apply" else []
 
 

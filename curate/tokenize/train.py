@@ -69,10 +69,12 @@ def train_bpe(
     pattern: str = bpe.LLAMA3_PATTERN,
     specials: Sequence[str] = bpe.DEFAULT_SPECIALS,
     name: str = "",
+    buffer: int = RUSTBPE_BUFFER,
 ) -> dict[str, bytes]:
     """Return the files of a byte-level BPE of `vocab_size` ids: 256 bytes, then merges, then the special tokens.
 
-    Texts are cut as the encoder cuts them. Any order of the texts gives the same ranks. Raises RecipeError if the text
+    Texts are cut as the encoder cuts them. Any order of the texts gives the same ranks, and so does any
+    `buffer`, the number of texts that are read before they are cut. Raises RecipeError if the text
     holds too few pairs for so many merges, or if the settings make no sense.
     """
     _check_bpe(vocab_size, specials)
@@ -81,7 +83,7 @@ def train_bpe(
     trainer = rustbpe.Tokenizer()
     try:
         # two merges can spell the same token; the second is dropped, and a few spare ones make up for it
-        trainer.train_from_iterator(_bpe_blocks(counts, texts), wanted + SPARE_MERGES, RUSTBPE_BUFFER, pattern)
+        trainer.train_from_iterator(_bpe_blocks(counts, texts), wanted + SPARE_MERGES, buffer, pattern)
     except ValueError as error:
         if "regex" not in str(error).lower():
             raise

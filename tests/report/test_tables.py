@@ -96,9 +96,7 @@ def test_an_unfinished_run_says_what_is_missing(builder: Any, doc: Any, shown: A
 
 def test_quarantined_documents_are_told(builder: Any, doc: Any, shown: Any) -> None:
     built = builder([doc(0)]).collect(quarantined=[{"file": "a", "offset": 3, "reason": "error.crash"}])
-    assert "1 of the errors are documents in quarantine" in shown(
-        show.show_stats, read_stats(str(built.folder)), "none"
-    )
+    assert "in quarantine: 1 document" in shown(show.show_stats, read_stats(str(built.folder)), "none")
 
 
 def hostile(**changes: Any) -> Sample:
