@@ -14,7 +14,6 @@ import glob
 import os
 import re
 import shutil
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -259,6 +258,7 @@ def write_bytes(uri: str, data: bytes) -> None:
                 if os.path.exists(path):
                     os.unlink(path)
         return
+    _step("ready")
     system, target = filesystem(uri)
     with _named_errors(uri), system.open_output_stream(target) as stream:
         stream.write(data)
@@ -276,11 +276,6 @@ def sweep_staging(uri: str) -> None:
         for name in names:
             if STAGED.fullmatch(name):
                 os.unlink(os.path.join(folder, name))
-
-
-def scratch_folder(parent: str | None = None) -> str:
-    """Make and return a fresh local folder for files that are not committed yet."""
-    return tempfile.mkdtemp(prefix="curate-", dir=parent)
 
 
 def content_id(uri: str, *, full: bool = False) -> str:

@@ -110,7 +110,7 @@ class Driver:
         write_plan(self.run, self._phases, name, specs)
         self._phases += 1
         keys = [spec.key for spec in specs]
-        found = {key: receipt for key in keys if (receipt := self.ledger.find(key))}
+        found = self.ledger.find_all(keys)
         missing = {key: spec for key, spec in zip(keys, specs, strict=True) if key not in found}
         self.progress.phase(name, len(keys), len(keys) - len(missing))
         if missing:

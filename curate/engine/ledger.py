@@ -13,9 +13,10 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
@@ -24,11 +25,15 @@ from curate.engine.tasks import Receipt, TaskSpec, canonical_json, hash_json, re
 from curate.errors import CurateError, LeaseError
 
 COMPACT_AT = 10_000
+STORE_REQUESTS = 16
 LEASE_RENEW_S = 10.0
 LEASE_STALE_S = 60.0
 LEASE_FILE = "lease.json"
 LOG_SCHEMA = pa.schema([("key", pa.string()), ("receipt", pa.large_string())])
 FOLDERS = ("plan", "receipts", "documents", "signals", "rejects", "verdicts", "dedup", "tokenizer", "tokens", "shards")
+
+
+Answer = TypeVar("Answer")
 
 
 class Ledger:
@@ -48,11 +53,11 @@ class Ledger:
                 with pa.ipc.open_file(storage.open_input(storage.join(folder, name))) as log:
                     for text in log.read_all()["receipt"].to_pylist():
                         self._add(text)
-        for name in names:
-            if name.endswith(".json"):
-                receipt = self._add(storage.read_bytes(storage.join(folder, name)))
-                if receipt is not None:
-                    self._loose.add(receipt.key)
+        loose = [storage.join(folder, name) for name in names if name.endswith(".json")]
+        for text in _each(self.run, storage.read_bytes, loose):
+            receipt = self._add(text)
+            if receipt is not None:
+                self._loose.add(receipt.key)
 
     def _add(self, text: str | bytes) -> Receipt | None:
         receipt = read_receipt(text)
@@ -75,6 +80,12 @@ class Ledger:
                     return None
         return receipt
 
+    def find_all(self, keys: Iterable[str]) -> dict[str, Receipt]:
+        """Return the receipts of those tasks that `find` has one of, by key."""
+        wanted = list(dict.fromkeys(keys))
+        found = zip(wanted, _each(self.run, self.find, wanted), strict=True)
+        return {key: receipt for key, receipt in found if receipt is not None}
+
     def add(self, receipt: Receipt) -> None:
         """Take in a receipt that a task has just committed."""
         self.receipts[receipt.key] = receipt
@@ -95,6 +106,16 @@ class Ledger:
         for key in keys:
             storage.delete(storage.join(folder, f"{key}.json"))
         self._loose.clear()
+
+
+def _each(run: str, ask: Callable[[str], Answer], names: Sequence[str]) -> Iterator[Answer]:
+    """Yield the answers of the storage of `run` in order. An object store takes its time for each, so that it is asked
+    for several at once; on a local disk, threads would only be in each other's way."""
+    if storage.is_local(run):
+        yield from map(ask, names)
+        return
+    with ThreadPoolExecutor(STORE_REQUESTS, thread_name_prefix="ledger") as pool:
+        yield from pool.map(ask, names)
 
 
 def write_plan(run: str, number: int, phase: str, specs: Sequence[TaskSpec]) -> None:

@@ -27,6 +27,7 @@ import pyarrow as pa
 import xxhash
 
 from curate import storage
+from curate.engine.scratch import scratch_folder
 from curate.errors import InvariantError
 from curate.schema import ID_MODULUS, id_sum
 
@@ -346,19 +347,17 @@ def receipt_path(key: str) -> str:
 
 def run_task(job: Job, heartbeat: Callable[[str], None] = lambda label: None) -> Receipt:
     """Run one task to its commit and return its receipt, which has been written last."""
-    made = None if job.scratch or storage.is_local(job.run) else storage.scratch_folder()
-    task = Task(job, heartbeat, job.scratch or made or "")
-    began = time.process_time()
-    try:
-        resolve_function(job.spec.function)(task)
-        task.check_flows()
-        heartbeat("commit")
-        outputs = task.commit()
-    finally:
-        task.discard()
-        if made:
-            with contextlib.suppress(OSError):
-                os.rmdir(made)
+    own = not job.scratch and not storage.is_local(job.run)
+    with scratch_folder() if own else contextlib.nullcontext(job.scratch or "") as scratch:
+        task = Task(job, heartbeat, scratch)
+        began = time.process_time()
+        try:
+            resolve_function(job.spec.function)(task)
+            task.check_flows()
+            heartbeat("commit")
+            outputs = task.commit()
+        finally:
+            task.discard()
     receipt = Receipt(
         key=task.key,
         stage=job.spec.stage,

@@ -136,7 +136,8 @@ def pack(pipeline: Pipeline, runs: Sequence[FileRef], partitions: int, spec: Sha
         low, high = exchange.partition_range(index, partitions)
         span = {"range": [str(low), str(high)], "partition": index, "spec": settings}
         specs.append(pipeline.spec("pack", f"partition {index}", span, runs=runs))
-    if any(pipeline.driver.ledger.find(task.key) is None for task in specs):
+    keys = {task.key for task in specs}
+    if len(pipeline.driver.ledger.find_all(keys)) < len(keys):
         storage.delete(storage.join(folder, MANIFEST_FILE))
     return pipeline.driver.run_phase("pack", specs)
 

@@ -75,7 +75,7 @@ class Looker(Driver):
         self, name: str, specs: Sequence[TaskSpec], prepare: Callable[[], None] | None = None
     ) -> list[Receipt]:
         """Return the receipts of a finished phase in the order of `specs`; raise PlanStop at any other."""
-        found = {spec.key: receipt for spec in specs if (receipt := self.ledger.find(spec.key))}
+        found = self.ledger.find_all(spec.key for spec in specs)
         if len(found) < len({spec.key for spec in specs}):
             raise PlanStop(name, specs, found)
         self.phases.append((name, len(specs)))
