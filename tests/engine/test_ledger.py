@@ -5,12 +5,23 @@ import os
 import pathlib
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 from curate.engine import ledger
 from curate.errors import LeaseError
+
+
+def test_an_object_store_is_asked_for_several_receipts_at_once() -> None:
+    together = threading.Barrier(4)
+
+    def ask(name: str) -> str:
+        together.wait(timeout=30)
+        return name.upper()
+
+    assert list(ledger._each("s3://bucket/run", ask, list("abcdefgh"))) == list("ABCDEFGH")
 
 
 def test_a_lease_keeps_a_second_process_out(tmp_path: pathlib.Path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,7 @@ import psutil
 import pytest
 import ray
 
-from curate.pipelines.recipe import Recipe
+from curate.pipelines.recipe import Recipe, load_recipe
 from curate.pipelines.run import Options, Summary, run
 
 HERE = pathlib.Path(__file__).parent
@@ -33,6 +34,7 @@ def load(name: str) -> dict[str, object]:
 
 CONFTEST = load("conftest")
 result_of: Callable[[object], object] = CONFTEST["result_of"]  # type: ignore[assignment]
+Result: Callable[[str, dict[str, str]], object] = CONFTEST["Result"]  # type: ignore[assignment]
 kept_ids: Callable[[object], set[str]] = CONFTEST["kept_ids"]  # type: ignore[assignment]
 
 
@@ -76,16 +78,49 @@ def test_ray_gives_the_bytes_of_inline(
     assert result_of(tmp_path / "run") == result_of(reference)
 
 
+def run_killed(recipe: pathlib.Path, output: object, *options: str, **environment: str) -> tuple[list[str], object]:
+    """Run a recipe in processes that die at commit steps; return the steps and what the manifest says in the end."""
+    command = [sys.executable, str(HERE / "killed.py"), str(recipe), str(output), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env={**os.environ, **environment})
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads(done.stdout)
+    return told["deaths"], Result(told["fingerprint"], told["shards"])
+
+
 @pytest.mark.slow
 def test_a_death_at_every_commit_step_changes_nothing(
     reference: pathlib.Path, crawl: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    command = [sys.executable, str(HERE / "killed.py"), str(crawl / "small.toml"), str(tmp_path / "run")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert int(done.stdout) > 150
-    assert result_of(tmp_path / "run") == result_of(reference)
+    deaths, result = run_killed(crawl / "small.toml", tmp_path / "run")
+    assert len(deaths) > 150
+    assert result == result_of(reference)
     assert not list((tmp_path / "run").rglob(".*.tmp*"))
+
+
+@pytest.mark.slow
+def test_a_death_at_every_kind_of_commit_step_on_an_object_store_changes_nothing(
+    crawl: pathlib.Path, run_inline: Callable[..., Summary], tmp_path: pathlib.Path
+) -> None:
+    steps = """steps = ["gopher_quality", "exact"]"""
+    text = re.sub(r"^steps = .*$", steps, (crawl / "small.toml").read_text(), flags=re.MULTILINE)
+    text = text.replace("unit_bytes = 100_000", "unit_bytes = 10_000_000").replace("crawl/", f"{crawl}/crawl/")
+    (tmp_path / "brief.toml").write_text(text)
+    (tmp_path / "scratch").mkdir()
+    deaths, result = run_killed(
+        tmp_path / "brief.toml", "runs/one", "--s3", "--each", "kind", TMPDIR=str(tmp_path / "scratch")
+    )
+    assert {death for death in deaths if not death.startswith("local copy:")} == {
+        *(f"output:{step}" for step in ("staged", "uploaded", "committed")),
+        *(
+            f"{kind}:{step}"
+            for kind in ("recipe.toml", "lease.json", "plan", "receipt", "log", "shards/tokenizer", "manifest.json")
+            for step in ("ready", "committed")
+        ),
+    }
+    run_inline(load_recipe(str(tmp_path / "brief.toml")), tmp_path / "run")
+    assert result == result_of(tmp_path / "run")
+    left = [path.name for path in (tmp_path / "scratch").iterdir()]
+    assert not [name for name in left if name.startswith("curate-scratch-")], left
 
 
 def _start(crawl: pathlib.Path, output: pathlib.Path) -> subprocess.Popen[bytes]:
