@@ -50,6 +50,7 @@ def test_every_stage_of_a_road_has_its_digest(found: Callable[[str], Digests], r
 
 def test_the_roads_lead_through_every_stage_and_every_format() -> None:
     assert set(GOLDEN) == {golden["WARC"], *golden["roads"]()}
-    assert {stage for road in GOLDEN.values() for stage in road} == set(STAGES)
+    # no document of a road is lost
+    assert {stage for road in GOLDEN.values() for stage in road} == set(STAGES) - {"quarantine"}
     read = "".join(road.recipe for road in golden["roads"]().values()) + ".warc"
     assert all(f".{name}" in read for name in READERS)
