@@ -14,9 +14,10 @@ from curate.dedup.exact import EXACT
 from curate.dedup.ids import ID
 from curate.dedup.keys import Dedup
 from curate.dedup.minhash import MINHASH
+from curate.dedup.semantic import SEMANTIC
 from curate.dedup.url import URL
 
-DEDUPS: Final[dict[str, Dedup]] = {"id": ID, "exact": EXACT, "url": URL, "minhash": MINHASH}
+DEDUPS: Final[dict[str, Dedup]] = {"id": ID, "exact": EXACT, "url": URL, "minhash": MINHASH, "semantic": SEMANTIC}
 IMPLIED: Final = frozenset({"id"})
 """Kinds that every run does by itself; a recipe does not name them."""
 

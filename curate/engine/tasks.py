@@ -17,6 +17,7 @@ import resource
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,6 +33,7 @@ from curate.errors import InvariantError
 from curate.schema import ID_MODULUS, id_sum
 
 DOCUMENT: Final = "document "
+BEAT_S: Final = 30.0
 """How the heartbeat label of one document begins; only such a label can be quarantined."""
 BATCH: Final = "documents from "
 """How the heartbeat label of a batch of documents begins; one that fells its worker is taken one document at a time."""
@@ -267,6 +269,23 @@ class Task:
             yield path
         finally:
             shutil.rmtree(path)
+
+    @contextlib.contextmanager
+    def beating(self, label: str) -> Iterator[None]:
+        """Say every half minute that the task is alive, around a call that says nothing for as long as it works."""
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.wait(BEAT_S):
+                self.heartbeat(label)
+
+        thread = threading.Thread(target=beat, name=label, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def commit(self) -> dict[str, list[FileRef]]:
         """Publish every output and return what was written, by output name."""

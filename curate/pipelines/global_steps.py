@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from curate.pipelines.duplicate_phases import duplicate_phases, find_duplicates
 from curate.pipelines.near_duplicate_phases import find_near_duplicates, near_duplicate_phases
+from curate.pipelines.semantic_phases import find_semantic, semantic_phases
 
 if TYPE_CHECKING:
     from curate.pipelines.pipeline import Pipeline
@@ -29,4 +30,5 @@ GLOBAL_STEPS: Final[Mapping[str, GlobalStep]] = {
     "exact": BY_KEY,
     "url": BY_KEY,
     "minhash": GlobalStep(find_near_duplicates, near_duplicate_phases),
+    "semantic": GlobalStep(find_semantic, semantic_phases),
 }

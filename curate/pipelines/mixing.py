@@ -77,6 +77,11 @@ def selection_keys(ids: pa.Array, seed: int) -> Words:
     return _hash(id_words(ids), "select", seed)
 
 
+def sample_threshold(wanted: int, total: int) -> int:
+    """Return the last selection key of a sample of about `wanted` of `total`, of whatever they count."""
+    return min((1 << 64) - 1, (wanted << 64) // max(1, total))
+
+
 def shuffle_keys(ids: pa.Array, copies: npt.NDArray[Any], seed: int) -> Words:
     """Return the 128-bit place of each copy in the global order, uint64 [rows, 2], high word first.
 

@@ -20,7 +20,7 @@ from curate.errors import InputError
 from curate.filters.quantiles import Search, narrow, with_limits
 from curate.filters.quantiles import merge as merge_histograms
 from curate.filters.rules import Quantile, ResolvedRule
-from curate.pipelines import finish, units
+from curate.pipelines import finish, mixing, units
 from curate.pipelines.collect import warm_up
 from curate.pipelines.duplicates import CHANGE_SORT
 from curate.pipelines.global_steps import GLOBAL_STEPS
@@ -313,11 +313,6 @@ class Pipeline:
     def train(self, settings: TrainSettings | None) -> list[FileRef]:
         """Train a tokenizer on the documents that are kept and return its files."""
         assert settings is not None
-        tally = self.tally()
-        kept_bytes = sum(
-            count for key, count in tally.items() if key.startswith("tally|") and key.endswith("|kept|bytes")
-        )
-        last_key = min((1 << 64) - 1, (settings.sample_bytes << 64) // max(1, kept_bytes))
         spec = self.spec(
             "tokenizer",
             f"{settings.kind} {settings.vocab_size}",
@@ -326,7 +321,7 @@ class Pipeline:
                 "vocab_size": settings.vocab_size,
                 "options": settings.options(),
                 "seed": SEED_TRAIN,
-                "last_key": str(last_key),
+                "last_key": str(self.sample_key(settings.sample_bytes)),
                 "views": self.views,
                 "view": final_view(self.recipe),
             },
@@ -335,6 +330,12 @@ class Pipeline:
         )
         (receipt,) = self.run_phase("tokenizer", [spec])
         return list(receipt.files("tokenizer"))
+
+    def sample_key(self, sample_bytes: int) -> int:
+        """Return the last selection key of a sample of about so much of the kept text."""
+        tally = self.tally()
+        kept = (count for key, count in tally.items() if key.startswith("tally|") and key.endswith("|kept|bytes"))
+        return mixing.sample_threshold(sample_bytes, sum(kept))
 
     def tokenize(self, tokenizer: Sequence[FileRef]) -> None:
         """Encode every document of every part."""

@@ -134,9 +134,13 @@ def asset_refs(recipe: Recipe, names: Sequence[str], run: str) -> dict[str, File
 
 def tokenizer_refs(recipe: Recipe, run: str) -> list[FileRef]:
     """Return the files of the tokenizer that the recipe names: one model file, or a saved folder's files."""
-    path = tokenizer_path(recipe)
+    return folder_refs(tokenizer_path(recipe), "tokenizer", run)
+
+
+def folder_refs(path: str, name: str, run: str) -> list[FileRef]:
+    """Return a local file, or the files of a folder, as files that every worker can read; see `share`."""
     files = sorted(entry.path for entry in os.scandir(path) if entry.is_file()) if os.path.isdir(path) else [path]
-    return [share(file, "tokenizer", run) for file in files]
+    return [share(file, name, run) for file in files]
 
 
 def signal_types(recipe: Recipe) -> dict[str, str]:
