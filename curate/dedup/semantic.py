@@ -14,6 +14,7 @@ k-means again; where that does not divide it, into pieces in its order. Pairs ac
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, Literal, NamedTuple, Self
 
 import numpy as np
@@ -68,34 +69,42 @@ class Found(NamedTuple):
     best: Products
 
 
-def find_similar(vectors: Vectors, scheme: Scheme, epsilon: float, max_cluster: int) -> Found:
-    """Find what goes from one cluster; vectors int16 [rows, dim] in the order of the scheme."""
+def find_similar(vectors: Vectors, scheme: Scheme, epsilons: Sequence[float], max_cluster: int) -> list[Found]:
+    """Find what goes from one cluster at each ε; vectors int16 [rows, dim] in the order of the scheme. SemDeDup
+    compares once for all of them."""
     rows = len(vectors)
     packed = np.ascontiguousarray(vectors).view(f"V{vectors.shape[1] * vectors.itemsize}").reshape(-1)
     _, first, inverse = np.unique(packed, return_index=True, return_inverse=True)
     # the rows that are the first of their kind, in order, and for each row the place of its kind among them
     order = np.sort(first)
     place = np.searchsorted(order, first[inverse])
-    match, best = _search(vectors[order], scheme, least_product(1 - epsilon), max_cluster, 0)
-    found = np.where(match >= 0, order[match], -1)[place]
-    product = best[place]
     repeated = order[place] != np.arange(rows)
-    found[repeated] = order[place][repeated]
-    product[repeated] = IDENTICAL
-    # follow those that went to the one that is kept: matches come earlier, so this ends
-    while (going := (found >= 0) & (found[found] >= 0)).any():
-        found[going] = found[found[going]]
-    return Found(found, product)
+    thresholds = [least_product(1 - epsilon) for epsilon in epsilons]
+    searched: dict[int, tuple[Any, Products]] = {}
+    results = []
+    for above in thresholds:
+        # what an earlier one is most similar to does not depend on the threshold
+        asked = above if scheme == "llama3" else min(thresholds)
+        if asked not in searched:
+            searched[asked] = _search(vectors[order], scheme, asked, max_cluster, 0)
+        match, best = searched[asked]
+        found = np.where((match >= 0) & (best > above), order[match], -1)[place]
+        product = best[place]
+        found[repeated] = order[place][repeated]
+        product[repeated] = IDENTICAL
+        # follow those that went to the one that is kept: matches come earlier, so this ends
+        while (going := (found >= 0) & (found[found] >= 0)).any():
+            found[going] = found[found[going]]
+        results.append(Found(found, product))
+    return results
 
 
 def _search(vectors: Vectors, scheme: Scheme, above: int, max_cluster: int, depth: int) -> tuple[Any, Products]:
-    """Return (match or -1, best product) of different vectors; split them while they are too many."""
+    """Return (match or -1, best product) of different vectors; split them while they are too many. For SemDeDup the
+    match is the most similar earlier row, whether it is above the threshold or not."""
     rows = len(vectors)
     if rows <= max_cluster:
-        if scheme == "llama3":
-            return nearest_kept(vectors, above)
-        match, best = nearest_earlier(vectors)
-        return np.where(best > above, match, -1), best
+        return nearest_kept(vectors, above) if scheme == "llama3" else nearest_earlier(vectors)
     pieces = -(-rows // max_cluster)
     number: NDArray[Any] = np.arange(rows) // max_cluster
     if depth < 3:

@@ -252,7 +252,7 @@ def find_pairs(task: Task) -> None:
             task.stats["clusters"] += 1
             task.stats[f"cluster_rows|{1 << (len(vectors).bit_length() - 1)}"] += 1
             with task.beating("cluster"):
-                found = find_similar(vectors, settings.scheme, settings.epsilon, settings.max_cluster)
+                (found,) = find_similar(vectors, settings.scheme, [settings.epsilon], settings.max_cluster)
             yield _changes(cluster, vectors, found.match)
 
     with task.write("run", "dedup/{key}-{number}.run") as output:
