@@ -64,6 +64,29 @@ def dedup_audit(
         show.show_line(_console(stderr=True), "no document was removed: nothing to compare")
 
 
+@dedup_app.command("sweep")
+def dedup_sweep(
+    run: RunPath,
+    step: StepOption = None,
+    epsilon: Annotated[
+        str | None, typer.Option(metavar="E,E,…", help="Values of ε; from 0.001 to 0.2 if not given.")
+    ] = None,
+    number: Annotated[int, typer.Option("-n", "--number", min=0, max=20, help="Example pairs of each value.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Print what a semantic step would remove at other values of ε, with examples, from the vectors of the run."""
+    from curate.report import show
+    from curate.report.dedup_tables import show_sweep
+    from curate.report.sweep import EPSILONS, parse_epsilons, read_sweep
+
+    wanted = EPSILONS if epsilon is None else parse_epsilons(epsilon)
+    sweeps = read_sweep(run, step, epsilons=wanted, number=number)
+    if as_json:
+        show.show_json(_console(), [sweep.to_json() for sweep in sweeps])
+    else:
+        show_sweep(_console(), sweeps)
+
+
 def _console(*, stderr: bool = False) -> Console:
     from curate.report.terminal import make_console
 

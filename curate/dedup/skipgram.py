@@ -52,11 +52,23 @@ class WordVectors(NamedTuple):
 def train(texts: Sequence[str], dim: int, epochs: int, folder: str) -> WordVectors:
     """Train vectors on texts; `folder` is scratch space on a local disk.
 
-    Raises InputError(embed) when no word occurs twice in them.
+    Where no word occurs twice there is nothing to learn: the model then knows no word. Raises InputError(embed) when
+    fastText fails.
     """
     words = os.path.join(folder, "words.txt")
+    seen: set[str] = set()
+    repeated = False
     with open(words, "w", encoding="utf-8") as stream:
-        stream.writelines(line + "\n" for line in _lines(texts))
+        for line in _lines(texts):
+            stream.write(line + "\n")
+            if not repeated:
+                tokens = line.split(" ")
+                repeated = len(set(tokens)) < len(tokens) or not seen.isdisjoint(tokens)
+                seen.update(tokens)
+    if not repeated:
+        nothing = np.zeros((0, dim), dtype=np.float32)
+        common = np.zeros((1 + dim // COMMON_SHARE, dim))
+        return WordVectors(np.zeros(0, dtype=np.uint32), nothing, nothing[:, 0].copy(), common)
     order = {"words": words, "dim": dim, "epochs": epochs, "folder": folder}
     done = subprocess.run(
         [sys.executable, "-m", "curate.dedup.skipgram", json.dumps(order)], capture_output=True, check=False
@@ -113,9 +125,11 @@ def _in_common(vectors: NDArray[np.float64], dim: int) -> NDArray[np.float64]:
 def mean_vectors(text: pa.Array, model: WordVectors) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return the vector of each text (large_string [rows]), float64 [rows, dim], and bool [rows], false where no word
     is known: such a row is zero."""
-    found = shingles(text, 1, "auto")
     result = np.zeros((len(text), model.vectors.shape[1]))
     known = np.zeros(len(text), dtype=np.bool_)
+    if not len(model.words):
+        return result, known
+    found = shingles(text, 1, "auto")
     places = np.minimum(np.searchsorted(model.words, found.hashes), len(model.words) - 1)
     hit = model.words[places] == found.hashes
     _MEAN(_bounds(found), places, hit, model.vectors, model.weights, model.common, result, known)

@@ -18,6 +18,7 @@ from curate.report.terminal import bytes_text, count_text, counted, excerpt, pri
 if TYPE_CHECKING:
     from curate.report.audit import Example, Rate, Side, StepAudit
     from curate.report.clusters import Bucket, Cluster, Group, Member, StepClusters
+    from curate.report.sweep import Sweep
 
 LINE_CHARACTERS: Final = 100
 DIGITS: Final = 3
@@ -136,3 +137,26 @@ def _example_block(example: Example) -> Padding:
     for label, side in (("removed", example.removed), ("kept", example.kept)):
         _add_document(text, label, side, printable(side.passage))
     return Padding(text, (0, 0, 0, INDENT))
+
+
+def show_sweep(console: Console, sweeps: Sequence[Sweep]) -> None:
+    """Print what each ε removes, then what it removes beyond the smaller ones."""
+    for number, sweep in enumerate(sweeps):
+        if number:
+            console.print()
+        told = f"{counted(sweep.documents, 'document')} with a vector, {bytes_text(sweep.bytes)}, {sweep.scheme}"
+        console.print(Text(f"{printable(sweep.step)}: {told}", style="bold"))
+        tokens = any(level.tokens is not None for level in sweep.levels)
+        columns = [("ε", "right"), ("removed", "right"), ("share", "right"), ("text", "right")]
+        table = make_table(*columns, *([("tokens", "right")] if tokens else []))
+        for level in sweep.levels:
+            cells = [f"{level.epsilon:g}", count_text(level.documents), share_text(level.documents, sweep.documents)]
+            cells.append(bytes_text(level.bytes))
+            table.add_row(*cells, *([count_text(level.tokens)] if tokens else []))
+        _blank_and(console, table)
+        for level in sweep.levels:
+            for pair in level.examples:
+                text = Text(f"ε {level.epsilon:g}: cosine {pair.cosine:.4f}", style="bold", overflow="fold")
+                for label, side in (("removed", pair.removed), ("kept", pair.kept)):
+                    _add_document(text, label, side, printable(side.passage))
+                console.print(Padding(text, (0, 0, 0, INDENT)))

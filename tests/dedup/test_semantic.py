@@ -185,9 +185,20 @@ def test_word_vectors_are_the_same_every_time_and_survive_their_file(tmp_path: p
     assert np.isfinite(vectors).all()
 
 
-def test_a_text_without_a_repeated_word_trains_nothing(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(InputError, match="no word vectors"):
-        skipgram.train(["every word once"], 16, 1, str(tmp_path))
+def test_a_text_without_a_repeated_word_teaches_nothing(tmp_path: pathlib.Path) -> None:
+    model = skipgram.train(["every word once", ""], 16, 1, str(tmp_path))
+    assert len(model.words) == 0
+    path = str(tmp_path / "words.arrow")
+    skipgram.write(path, model)
+    vectors, known = skipgram.mean_vectors(pa.array(["every word"], pa.large_string()), skipgram.read(path))
+    assert not known.any()
+    assert vectors.shape == (1, 16)
+
+
+def test_a_trainer_that_fails_says_why(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "false")
+    with pytest.raises(InputError, match="no word vectors.*code 1"):
+        skipgram.train(["twice twice"], 16, 1, str(tmp_path))
 
 
 def test_a_file_that_holds_no_word_vectors_is_refused(tmp_path: pathlib.Path) -> None:

@@ -15,6 +15,7 @@ from curate.errors import RecipeError
 from curate.pipelines.recipe import load_recipe
 from curate.pipelines.run import Options, run
 from curate.report.run_folder import read_run
+from curate.report.sweep import parse_epsilons, read_sweep
 
 Verdicts = dict[str, dict[str, Any]]
 Dedup = Callable[..., Verdicts]
@@ -82,6 +83,36 @@ def test_a_moved_epsilon_embeds_nothing_again(dedup: Dedup, crawl: pathlib.Path,
         "duplicates.apply",
         "tally",
     }
+
+
+@pytest.mark.parametrize("scheme", ["semdedup", "llama3"])
+def test_the_sweep_tells_what_a_run_at_each_epsilon_removes(
+    dedup: Dedup, crawl: pathlib.Path, tmp_path: pathlib.Path, scheme: str
+) -> None:
+    settings = f'{SMALL}\nscheme = "{scheme}"'
+    counts = {}
+    for epsilon in (0.01, 0.1):
+        verdicts = dedup([str(crawl / "crawl")], settings.replace("0.1", str(epsilon)))
+        counts[epsilon] = sum(row["reason"] == "duplicate.semantic" for row in verdicts.values())
+    (sweep,) = read_sweep(str(tmp_path / "run"), epsilons=[0.1, 0.01], number=3)
+    assert {level.epsilon: level.documents for level in sweep.levels} == counts
+    few, many = sweep.levels
+    assert 0 < few.bytes < many.bytes < sweep.bytes
+    assert few.tokens is None
+    assert len(many.examples) == 3
+    for pair in many.examples:
+        assert verdicts[pair.removed.id]["reason"] == "duplicate.semantic"
+        assert verdicts[pair.kept.id]["keep"]
+    assert json.loads(json.dumps(sweep.to_json()))["levels"][1]["documents"] == counts[0.1]
+
+
+def test_a_sweep_needs_a_semantic_step_and_numbers(dedup: Dedup, crawl: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    dedup([write_lines(tmp_path / "few.jsonl", ["one text"])])
+    with pytest.raises(RecipeError, match="no semantic step"):
+        read_sweep(str(tmp_path / "run"), "minhash")
+    for wrong in ("", "a", "1.0", "0.1,-1"):
+        with pytest.raises(RecipeError, match="--epsilon"):
+            parse_epsilons(wrong)
 
 
 def test_empty_few_and_equal_documents(dedup: Dedup, tmp_path: pathlib.Path) -> None:
