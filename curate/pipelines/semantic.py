@@ -33,6 +33,7 @@ from curate.engine.tasks import FileRef, Task
 from curate.pipelines import mixing
 from curate.pipelines.duplicates import CHANGE_ROW, CHANGE_SORT
 from curate.pipelines.parts import part_handle, read_batches, read_kept, read_parquet
+from curate.pipelines.quarantine import pieces
 from curate.pipelines.views import edits_column, view_text
 from curate.schema import id_words
 
@@ -66,14 +67,13 @@ def train_vectors(task: Task) -> None:
     for documents, verdicts in zip(task.inputs("documents"), task.inputs("verdicts"), strict=True):
         keep = read_parquet(task, verdicts, ["keep"]).column("keep").to_numpy()
         for first, batch in read_batches(task, documents, ["id", "text", *(edits_column(view) for view in views)]):
-            task.heartbeat("batch")
             keys = mixing.selection_keys(batch.column("id"), settings.seed)
             last = np.uint64(int(task.settings["last_key"]))
             numbers = np.flatnonzero(keep[first : first + len(batch)] & (keys <= last))
-            if len(numbers):
-                batch = batch.take(pa.array(numbers))
-                text = view_text(batch, views, task.settings["view"]).to_pylist()
-                chosen += zip(keys[numbers].tolist(), batch.column("id").to_pylist(), text, strict=True)
+            for piece in pieces(task, batch.take(pa.array(numbers))):
+                ids = piece.column("id")
+                text = view_text(piece, views, task.settings["view"]).to_pylist()
+                chosen += zip(mixing.selection_keys(ids, settings.seed).tolist(), ids.to_pylist(), text, strict=True)
     chosen.sort(key=lambda entry: entry[:2])
     with task.folder("dedup") as folder, task.beating("training"):
         model = skipgram.train([text for _, _, text in chosen], settings.dim, settings.epochs, folder)
@@ -95,26 +95,22 @@ def embed_part(task: Task) -> None:
     def batches() -> Iterator[pa.RecordBatch]:
         for first, batch in read_batches(task, task.input("documents"), columns):
             numbers = np.flatnonzero(keep[first : first + len(batch)])
-            if not len(numbers):
-                continue
-            task.heartbeat("batch")
-            chosen = batch.take(pa.array(numbers))
-            task.flows["in"].add(chosen.column("id"))
-            task.flows["kept"].add(chosen.column("id"))
-            text = view_text(chosen, views, task.settings["view"])
-            vectors, known = embedder.function(text, model, settings)
-            checked(vectors, len(text))
-            fixed, nonzero = to_fixed(vectors)
-            valid = known & nonzero
-            task.stats["without_vector"] += int((~valid).sum())
-            sizes = pc.binary_length(text.cast(pa.large_binary())).to_numpy()
-            arrays = [
-                pa.array((first + numbers[valid]).astype(np.uint64)),
-                chosen.column("id").filter(pa.array(valid)),
-                pa.array(sizes[valid].astype(np.uint64)),
-                _packed(fixed[valid]),
-            ]
-            yield pa.record_batch(arrays, names=["row", "id", "bytes", "vector"])
+            chosen = batch.take(pa.array(numbers)).append_column("row", pa.array((first + numbers).astype(np.uint64)))
+            for piece in pieces(task, chosen):
+                yield embedded(piece)
+
+    def embedded(chosen: pa.RecordBatch) -> pa.RecordBatch:
+        task.flows["in"].add(chosen.column("id"))
+        task.flows["kept"].add(chosen.column("id"))
+        text = view_text(chosen, views, task.settings["view"])
+        vectors, known = embedder.function(text, model, settings)
+        checked(vectors, len(text))
+        fixed, nonzero = to_fixed(vectors)
+        valid = pa.array(known & nonzero)
+        task.stats["without_vector"] += valid.false_count
+        sizes = pc.binary_length(text.cast(pa.large_binary())).cast(pa.uint64())
+        arrays = [column.filter(valid) for column in (chosen.column("row"), chosen.column("id"), sizes, _packed(fixed))]
+        return pa.record_batch(arrays, names=["row", "id", "bytes", "vector"])
 
     found = batches()
     # a part of which nothing is kept has no vectors, and no width of them

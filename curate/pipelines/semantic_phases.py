@@ -52,7 +52,7 @@ def find_semantic(pipeline: Pipeline, reason: str, kind: str, settings: Mapping[
         )
         for part in pipeline.parts
     ]
-    embedded = pipeline.driver.run_phase(f"{reason}-embed", specs)
+    embedded = pipeline.run_phase(f"{reason}-embed", specs)
     check_barrier(reason, pipeline.kept, total_flow(embedded, "in"))
     vectors = [receipt.files("vectors")[0] for receipt in embedded]
     pipeline.apply_changes(reason, _search(pipeline, reason, given, vectors) if any(v.rows for v in vectors) else [])
@@ -76,7 +76,7 @@ def _model(pipeline: Pipeline, reason: str, settings: SemanticSettings, text: Ma
         documents=[part.documents for part in pipeline.parts],
         verdicts=[part.verdicts for part in pipeline.parts],
     )
-    (receipt,) = pipeline.driver.run_phase(f"{reason}-words", [spec])
+    (receipt,) = pipeline.run_phase(f"{reason}-words", [spec])
     return receipt.files("model")
 
 

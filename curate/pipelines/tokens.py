@@ -25,6 +25,7 @@ from curate.tokenize.tokenizer import Tokenizer
 TRAINING_BEAT_S = 30.0
 FED_ROWS = 1024
 
+
 @functools.lru_cache(maxsize=2)
 def _load(path: str, name: str, identity: tuple[str, ...]) -> Tokenizer:
     """Return the tokenizer at `path`; `identity`, its files' content ids, keeps a changed file apart."""

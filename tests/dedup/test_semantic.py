@@ -197,7 +197,7 @@ def test_a_text_without_a_repeated_word_teaches_nothing(tmp_path: pathlib.Path) 
 
 def test_a_trainer_that_fails_says_why(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.executable", "false")
-    with pytest.raises(InputError, match="no word vectors.*code 1"):
+    with pytest.raises(InputError, match=r"no word vectors.*code 1"):
         skipgram.train(["twice twice"], 16, 1, str(tmp_path))
 
 

@@ -51,6 +51,9 @@ def test_every_stage_of_a_road_has_its_digest(found: Callable[[str], Digests], r
 def test_the_roads_lead_through_every_stage_and_every_format() -> None:
     assert set(GOLDEN) == {golden["WARC"], *golden["roads"]()}
     # no document of a road is lost
-    assert {stage for road in GOLDEN.values() for stage in road} == set(STAGES) - {"quarantine"}
+    left_out = {"quarantine"}
+    # all of it follows from fastText's word vectors, whose last bits are the processor's own
+    left_out |= {stage for stage in STAGES if stage.startswith("semantic.")}
+    assert {stage for road in GOLDEN.values() for stage in road} == set(STAGES) - left_out
     read = "".join(road.recipe for road in golden["roads"]().values()) + ".warc"
     assert all(f".{name}" in read for name in READERS)
