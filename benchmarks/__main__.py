@@ -16,7 +16,7 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import collect, engine, filters, kernel, memory, near_duplicates, tokens
+from benchmarks import collect, engine, filters, kernel, memory, near_duplicates, scale, tokens
 from benchmarks.inputs import Inputs, crawl_files
 from benchmarks.measure import ROOT, Row, SideError, run_rounds, run_side
 
@@ -28,6 +28,7 @@ COMPARISONS: Final[dict[str, ModuleType]] = {
     "engine": engine,
     "tokens": tokens,
     "near-duplicates": near_duplicates,
+    "scale": scale,
 }
 PACKAGES: Final = (
     "curate-llm", "datatrove", "trafilatura", "resiliparse", "fastwarc", "fasttext-community", "tiktoken",
