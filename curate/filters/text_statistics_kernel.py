@@ -17,23 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from curate.filters import unicode_table as unicode
-from curate.filters.text_statistics_bytes import (
-    Bytes,
-    Flags,
-    Ints,
-    Spans,
-    Words,
-    as_int,
-    bytes_word,
-    cached,
-    compiled,
-    contains,
-    count_characters,
-    decode,
-    letters_end,
-    packed,
-    source_digest,
-)
+from curate.filters.text_statistics_bytes import bytes_word, contains, letters_end, packed
 from curate.filters.text_statistics_repetition import count_duplicates, count_ngrams, join_paragraphs, number_spans
 from curate.filters.text_statistics_words import (
     ABBREVIATIONS,
@@ -53,6 +37,8 @@ from curate.filters.text_statistics_words import (
     WORD,
     segment_piece,
 )
+from curate.text.compiled import Bytes, Flags, Ints, Spans, Words, as_int, cached, compiled, source_digest
+from curate.text.utf8 import count_characters, decode, entry_at
 
 MAX_SEGMENTS: Final = 1 << 21  # segments, and lines, of one document that are searched for repetition
 SPACE = unicode.SPACE
@@ -267,7 +253,7 @@ def _scan(
         width = 1
         if byte >= 0x80:
             point, width = decode(data, at, end)
-            flag = as_int(classes[(as_int(index[point >> 8]) << 8) | (point & 0xFF)])
+            flag = entry_at(index, classes, point)
         if flag & SPACE:
             if byte == 0x0A:
                 state[C_NEWLINES] += 1
@@ -311,7 +297,7 @@ def _scan(
                         flag = as_int(ascii_flags[byte])
                         if byte >= 0x80:
                             point, width = decode(data, stop, end)
-                            flag = as_int(classes[(as_int(index[point >> 8]) << 8) | (point & 0xFF)])
+                            flag = entry_at(index, classes, point)
             while stop < end and flag & allowed and not flag & SOLO:
                 last_flags = flag
                 stop += width
@@ -322,7 +308,7 @@ def _scan(
                     flag = as_int(ascii_flags[byte])
                     if byte >= 0x80:
                         point, width = decode(data, stop, end)
-                        flag = as_int(classes[(as_int(index[point >> 8]) << 8) | (point & 0xFF)])
+                        flag = entry_at(index, classes, point)
         if 0 < length < MAX_PIECE:
             after = stop
             mark = 0
@@ -373,7 +359,7 @@ def _scan(
                     flag = as_int(ascii_flags[byte])
                     if byte >= 0x80:
                         point, width = decode(data, at, end)
-                        flag = as_int(classes[(as_int(index[point >> 8]) << 8) | (point & 0xFF)])
+                        flag = entry_at(index, classes, point)
                     if flag & SPACE:
                         break
                     if count == MAX_PIECE:
@@ -516,7 +502,7 @@ def _compile(sources: str) -> Any:
     return _count_texts
 
 
-_COUNT_TEXTS: Final = _compile(source_digest("text_statistics*.py"))
+_COUNT_TEXTS: Final = _compile(source_digest("filters/text_statistics*.py", "filters/unicode_table.*"))
 
 
 def count_texts(data: Bytes, bounds: Ints, max_segments: int = MAX_SEGMENTS, seed: int | None = None) -> Ints:

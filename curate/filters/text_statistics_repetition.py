@@ -10,19 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from curate.filters.text_statistics_bytes import (
-    K1,
-    U32,
-    Bytes,
-    Ints,
-    Spans,
-    Words,
-    as_int,
-    bytes_word,
-    compiled,
-    equal_bytes,
-    hash_bytes,
-)
+from curate.filters.text_statistics_bytes import K1, U32, bytes_word, equal_bytes, hash_bytes
+from curate.text.compiled import Bytes, Ints, Spans, Words, as_int, compiled
 
 LONG = np.uint64(0xFF << 56)  # marks the key of a span of eight bytes or more
 

@@ -11,7 +11,8 @@ from typing import Any, Final
 import numpy as np
 
 from curate.filters import unicode_table as unicode
-from curate.filters.text_statistics_bytes import Ints, Spans, compiled, contains, packed
+from curate.filters.text_statistics_bytes import contains, packed
+from curate.text.compiled import Ints, Spans, compiled
 
 MAX_PIECE: Final = 1 << 14
 

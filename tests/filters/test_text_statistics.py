@@ -16,9 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.filters import unicode_table
-from curate.filters.text_statistics import SIGNALS, measure_text, text_buffers
+from curate.filters.text_statistics import SIGNALS, measure_text
 from curate.filters.text_statistics_kernel import Count, count_texts
 from curate.filters.text_statistics_words import MAX_PIECE
+from curate.text.buffers import text_buffers
+from curate.text.tables import UNICODE_VERSION, to_bytes
 
 
 def _load_plain():
@@ -195,9 +197,9 @@ def test_a_million_equal_words_are_one_top_ngram() -> None:
 
 
 def test_the_shipped_character_table_equals_this_pythons_where_unicode_versions_agree() -> None:
-    if unicodedata.unidata_version != unicode_table.UNICODE_VERSION:
+    if unicodedata.unidata_version != UNICODE_VERSION:
         pytest.skip(f"this Python has Unicode {unicodedata.unidata_version}")
-    assert unicode_table.FILE.read_bytes() == unicode_table.build().astype("<u2").tobytes()
+    assert unicode_table.FILE.read_bytes() == to_bytes(unicode_table.build())
 
 
 def test_assigned_characters_keep_letter_digit_and_space_classes_in_any_python() -> None:

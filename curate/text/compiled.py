@@ -1,15 +1,15 @@
-"""How the kernels of this package are compiled, and the few machine instructions that they name.
+"""How kernels are compiled, and the few machine instructions that they name.
 
 Kernels are nopython and nogil, without fastmath and without numba's reference counting (`_nrt=False`), so that they
-cannot allocate: callers pass scratch arrays. An index is never negative and never beyond the array. Only entry points
-are cached on disk.
+cannot allocate: callers pass scratch arrays; counting references to array arguments is not free in functions this
+small either. An index is never negative and never beyond the array. Only entry points are cached on disk.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import xxhash
@@ -19,7 +19,11 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+PACKAGE: Final = Path(__file__).resolve().parent.parent
+
 Bytes = NDArray[np.uint8]
+Flags = NDArray[np.uint16]
+Spans = NDArray[np.int32]
 Hashes = NDArray[np.uint32]
 Ints = NDArray[np.int64]
 Words = NDArray[np.uint64]
@@ -46,15 +50,21 @@ def cached(function: Function) -> Function:
     return _njit(nogil=True, cache=True, _nrt=False)(function)
 
 
-def source_digest(*names: str) -> str:
-    """Return a digest of files of this folder that compiled code is made from; this one is always among them.
+def source_digest(*patterns: str) -> str:
+    """Return a digest of the files that compiled code is made from: those that match a pattern, which begins at the
+    folder of the package (``dedup/fold_*``), and this folder's.
 
     numba's cache on disk watches only the file of the function that it caches. A closure variable belongs to the key of
     that cache: an entry point that closes over this digest notices the other files, too.
+    Raises FileNotFoundError for a pattern without a file.
     """
-    folder = Path(__file__).parent
-    names = (Path(__file__).name, *names)
-    return xxhash.xxh3_128_hexdigest(b"\0".join((folder / name).read_bytes() for name in names))
+    files: set[Path] = set()
+    for pattern in ("text/*.py", *patterns):
+        found = [path for path in PACKAGE.glob(pattern) if path.is_file()]
+        if not found:
+            raise FileNotFoundError(f"no file of the package matches {pattern}")
+        files.update(found)
+    return xxhash.xxh3_128_hexdigest(b"\0".join(path.read_bytes() for path in sorted(files)))
 
 
 def _pointer(context: Any, builder: Any, array: Any, array_type: Any, index: Any) -> Any:
