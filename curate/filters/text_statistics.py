@@ -48,7 +48,8 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from curate.filters.text_statistics_kernel import Count, count_texts
+from curate.filters.text_statistics_counts import Count
+from curate.filters.text_statistics_kernel import count_texts
 from curate.text.buffers import text_buffers
 from curate.text.compiled import Ints
 

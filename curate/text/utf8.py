@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from curate.text.compiled import Bytes, as_int, compiled
+from curate.text.compiled import Bytes, as_int, compiled, inlined
 
 # eight bytes in a word
 SPACES = np.uint64(0x2020202020202020)
@@ -58,7 +58,7 @@ def count_characters(data: Bytes, end: int) -> int:
     return count
 
 
-@compiled
+@inlined
 def entry_at(index: Any, entries: Any, point: int) -> int:
     """The entry of a code point in a two-stage table (`curate.text.tables`)."""
     return as_int(entries[(as_int(index[point >> 8]) << 8) | (point & 0xFF)])

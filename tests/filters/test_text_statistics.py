@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from curate.filters import unicode_table
 from curate.filters.text_statistics import SIGNALS, measure_text
-from curate.filters.text_statistics_kernel import Count, count_texts
+from curate.filters.text_statistics_counts import Count
+from curate.filters.text_statistics_kernel import count_texts
 from curate.filters.text_statistics_words import MAX_PIECE
 from curate.text.buffers import text_buffers
 from curate.text.tables import UNICODE_VERSION, to_bytes
@@ -161,6 +162,12 @@ def test_words_longer_than_a_piece_and_texts_beyond_the_search_limit_are_counted
     assert limited[: Count.SENTENCES + 1].tolist() == whole[: Count.SENTENCES + 1].tolist()
     assert limited[Count.SEARCHED_CHARACTERS] == len("one two three. one two three.")
     assert limited[Count.TOP_2] == 2 * len("one two")
+
+
+def test_a_zero_byte_belongs_to_the_word_it_stands_in() -> None:
+    [row] = rows_of(measure_text(as_array([b"of\0 that\0 \0be the"])))
+    assert row == expected(b"of\0 that\0 \0be the")
+    assert row["stop_words.distinct"] == row["stop_words.count"] == 1
 
 
 UNITS = [
