@@ -27,8 +27,9 @@ from curate.filters.text_statistics_counts import (
     COUNTS,
     STATE_SIZE,
 )
+from curate.filters.text_statistics_lines import join_paragraphs
 from curate.filters.text_statistics_ngrams import count_ngrams
-from curate.filters.text_statistics_repetition import count_duplicates, join_paragraphs, number_repeated
+from curate.filters.text_statistics_repetition import count_duplicates, number_repeated
 from curate.filters.text_statistics_scan import ASCII_FLAGS, scan
 from curate.filters.text_statistics_symbols import PADDED, count_symbols
 from curate.filters.text_statistics_words import MAX_PIECE

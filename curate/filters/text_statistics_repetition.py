@@ -108,28 +108,3 @@ def number_repeated(
         numbers[repeated] = number
         repeated += owners[number] >= REPEATED
     return repeated
-
-
-@compiled
-def join_paragraphs(lines: Spans, count: int, trimmed: Ints, paragraphs: Spans) -> int:
-    """Join lines that one newline separates, inside the trimmed text. Returns how many paragraphs there are."""
-    n = 0
-    last_end = -2
-    for i in range(count):
-        start = max(as_int(lines[i, 0]), trimmed[0])
-        end = min(as_int(lines[i, 0] + lines[i, 1]), trimmed[1])
-        if end <= start:
-            continue
-        first = max(as_int(lines[i, 3]), trimmed[2])
-        last = min(as_int(lines[i, 3] + lines[i, 2]), trimmed[3])
-        if start == last_end + 1:
-            paragraphs[n - 1, 1] = end - paragraphs[n - 1, 0]
-            paragraphs[n - 1, 2] = last - paragraphs[n - 1, 3]
-        else:
-            paragraphs[n, 0] = start
-            paragraphs[n, 1] = end - start
-            paragraphs[n, 2] = last - first
-            paragraphs[n, 3] = first
-            n += 1
-        last_end = end
-    return n

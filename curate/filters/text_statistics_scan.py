@@ -18,25 +18,17 @@ from curate.filters.text_statistics_counts import (
     C_ALPHABETIC_SEGMENTS,
     C_ALPHABETIC_SPACED,
     C_ALPHABETIC_WORDS,
-    C_AT_MOST_30,
-    C_BELOW_30,
-    C_BULLETS,
     C_BYTES,
     C_CHARACTERS,
     C_DISTINCT_STOP_WORDS,
-    C_ELLIPSIS_LINES,
-    C_LINES,
     C_NEWLINES,
     C_NON_NEWLINES,
-    C_NONEMPTY_LINES,
     C_SEARCHED,
     C_SEGMENTS,
     C_SENTENCES,
     C_SPACED,
     C_SPACED_CHARACTERS,
     C_STOP_WORDS,
-    C_TERMINAL_LINES,
-    C_WIDE_BULLETS,
     C_WORD_CHARACTERS,
     C_WORDS,
     S_LINE_START,
@@ -44,6 +36,7 @@ from curate.filters.text_statistics_counts import (
     S_STOP_MASK,
     stop_word,
 )
+from curate.filters.text_statistics_lines import end_line
 from curate.filters.text_statistics_words import ABBREVIATIONS, MAX_PIECE, segment_piece
 from curate.text.compiled import Bytes, Flags, Ints, Spans, as_int, compiled, count_ones, inlined
 from curate.text.utf8 import count_characters, decode, entry_at
@@ -60,56 +53,13 @@ ASCII_FLAGS = np.array(
 SPACES = np.uint64(0x2020202020202020)
 
 
-@compiled
-def _end_line(
-    data: Bytes,
-    start: int,
-    end: int,
-    position: int,
-    characters: int,
-    first_word: int,
-    last_word_end: int,
-    last_flags: int,
-    state: Ints,
-    lines: Spans,
-) -> None:
-    """Count the line of bytes [start, end) that begins at character `position`; `first_word` < `start`: it is blank."""
-    if end == start:
-        return
-    blank = first_word < start
-    n = state[C_NONEMPTY_LINES]
-    state[C_NONEMPTY_LINES] = n + 1
-    if n < lines.shape[0]:
-        lines[n, 0] = start
-        lines[n, 1] = end - start
-        lines[n, 2] = characters
-        lines[n, 3] = position
-        lines[n, 4] = 0 if blank else 1
-    if blank:
-        return
-    state[C_LINES] += 1
-    state[C_AT_MOST_30] += characters <= 30
-    state[C_BELOW_30] += characters < 30
-    state[C_TERMINAL_LINES] += last_word_end == end and last_flags & TERMINAL != 0
-    bullet = as_int(data[first_word])
-    round_bullet = 0
-    if bullet == 0xE2 and end - first_word >= 3:
-        round_bullet = as_int(data[first_word + 1]) << 8 | as_int(data[first_word + 2])
-    narrow = bullet == 0x2D or round_bullet == 0x80A2  # - •
-    state[C_BULLETS] += narrow
-    state[C_WIDE_BULLETS] += narrow or bullet == 0x2A or round_bullet == 0x978F  # * ●
-    if last_word_end - first_word >= 3:
-        a, b, c = data[last_word_end - 3], data[last_word_end - 2], data[last_word_end - 1]
-        state[C_ELLIPSIS_LINES] += (a == 0x2E and b == 0x2E and c == 0x2E) or (a == 0xE2 and b == 0x80 and c == 0xA6)
-
-
 @inlined
 def _flags_at(data: Bytes, at: int, end: int, ascii_flags: Flags) -> int:
     """The flags of the byte at `at`; behind the end there is white space."""
     return as_int(ascii_flags[data[at]]) if at < end else SPACE
 
 
-@compiled
+@inlined
 def _run_end(
     data: Bytes, at: int, allowed: int, index: Flags, classes: Flags, ascii_flags: Flags
 ) -> tuple[int, int, int]:
@@ -142,7 +92,7 @@ def _full_stop_closes(data: Bytes, start: int, stop: int, last_flags: int) -> bo
     return stop - start > 7 or not contains(ABBREVIATIONS, bytes_word(data, start, stop - start + 1))
 
 
-@compiled
+@inlined
 def _read_pieces(
     data: Bytes,
     at: int,
@@ -233,7 +183,7 @@ def scan(
         if flags & SPACE:
             if data[at] == 0x0A:
                 state[C_NEWLINES] += 1
-                _end_line(
+                end_line(
                     data, line_start, at, line_position, position - line_position,
                     first_word, last_word_end, last_flags, state, lines,
                 )  # fmt: skip
@@ -326,7 +276,7 @@ def scan(
                 stop_words += stop_word(bytes_word(data, start, size) | SPACES >> np.uint64(64 - 8 * size), size) != 0
         last_word_end = at
         last_word_position = position
-    _end_line(
+    end_line(
         data, line_start, end, line_position, position - line_position,
         first_word, last_word_end, last_flags, state, lines,
     )  # fmt: skip

@@ -1,7 +1,7 @@
 """Splits a white-space word into segments: words and marks. The rules are told in `text_statistics`.
 
 A piece is a white-space word, or 16,384 characters of a longer one, decoded to rows of (code point, flags, byte
-offset).
+offset). A segment is a row of (first byte, bytes, characters).
 """
 
 from __future__ import annotations
@@ -25,17 +25,15 @@ from curate.filters.text_statistics_counts import (
     S_STOP_MASK,
     stop_word,
 )
-from curate.text.compiled import Ints, Spans, compiled
+from curate.text.compiled import Ints, Spans, compiled, inlined
 
 MAX_PIECE: Final = 1 << 14
-# columns of a segment: first byte, bytes, characters
 
 LETTER, NUMBER, COMBINING = unicode.LETTER, unicode.NUMBER, unicode.COMBINING
 PUNCTUATION, UPPER, SOLO = unicode.PUNCTUATION, unicode.UPPER, unicode.SOLO
 TERMINAL, QUOTE, ICON = unicode.TERMINAL, unicode.QUOTE, unicode.ICON
 CURRENCY, HYPHEN = unicode.CURRENCY, unicode.HYPHEN
 MARK = PUNCTUATION | unicode.SYMBOL
-
 
 # English abbreviations that keep their full stop (besides single letters and dotted capitals, which rules cover)
 ABBREVIATION_LIST: Final = (
@@ -50,7 +48,7 @@ UNIT_LIST: Final = "km m dm cm mm ha nm yd in ft kg g mg t lb oz kmh mph hPa Pa 
 UNITS = np.array(sorted(packed(word) for word in UNIT_LIST.split()), dtype=np.uint64)
 
 
-@compiled
+@inlined
 def _is_joiner(point: int) -> bool:
     """- / \\ @ ^ | ~ and the two Unicode hyphens: never split off at the edge of a word."""
     return (
@@ -66,7 +64,7 @@ def _is_joiner(point: int) -> bool:
     )
 
 
-@compiled
+@inlined
 def _opens(piece: Ints, at: int, back: int) -> bool:
     point = piece[at, POINT]
     if point == 0x2E or _is_joiner(point):
@@ -76,7 +74,7 @@ def _opens(piece: Ints, at: int, back: int) -> bool:
     return piece[at, FLAGS] & MARK != 0
 
 
-@compiled
+@inlined
 def _closes(piece: Ints, front: int, at: int) -> bool:
     point = piece[at, POINT]
     flag = piece[at, FLAGS]
@@ -99,7 +97,7 @@ def _closes(piece: Ints, front: int, at: int) -> bool:
     return True
 
 
-@compiled
+@inlined
 def _packed_ascii(piece: Ints, front: int, back: int) -> Any:
     """Up to eight ASCII characters packed as bytes; 0 if there is any other."""
     word = np.uint64(0)
@@ -121,7 +119,7 @@ def _unit_start(piece: Ints, front: int, back: int) -> int:
     return back
 
 
-@compiled
+@inlined
 def _infix_end(piece: Ints, front: int, at: int, back: int) -> int:
     """Where a separator inside a word ends that begins at `at` > front, or `at` if there is none."""
     point = piece[at, POINT]
@@ -159,7 +157,7 @@ def _infix_end(piece: Ints, front: int, at: int, back: int) -> int:
     return at
 
 
-@compiled
+@inlined
 def _contraction(piece: Ints, front: int, back: int) -> int:
     """Where n't, 'll, 've, 're, 'd or 'm begins at the end of a word of letters, or `back`."""
     split = back
@@ -185,7 +183,7 @@ def _contraction(piece: Ints, front: int, back: int) -> int:
     return split
 
 
-@compiled
+@inlined
 def _emit(piece: Ints, front: int, back: int, segments: Spans, n: int, state: Ints) -> int:
     """Append characters [front, back) of a piece as segment number `n`, and count it, unless there are none; return the
     next number."""

@@ -17,7 +17,7 @@ FROM_A, AFTER_Z = np.uint64(0x1F1F1F1F1F1F1F1F), np.uint64(0x0505050505050505)
 FROM_0, AFTER_9 = np.uint64(0x5050505050505050), np.uint64(0x4646464646464646)
 
 
-@compiled
+@inlined
 def decode(data: Bytes, at: int, end: int) -> tuple[int, int]:
     """The code point at `at` and its bytes, as CPython decodes with errors="surrogateescape": strict UTF-8; a byte that
     belongs to no valid sequence is the lone surrogate 0xDC00 + byte."""

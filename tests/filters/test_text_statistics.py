@@ -170,6 +170,24 @@ def test_a_zero_byte_belongs_to_the_word_it_stands_in() -> None:
     assert row["stop_words.distinct"] == row["stop_words.count"] == 1
 
 
+def test_symbols_count_wherever_they_stand_in_a_block_of_bytes() -> None:
+    symbols = b"....lorem ipsum#{. . . . .\xe2\x80\xa6...LOREM IPSUM lorem\x00ipsum \xe2\x80"
+    documents = [b"x" * before + symbols + b" y" * after for before in range(140) for after in (0, 3, 70)]
+    rows = rows_of(measure_text(as_array(documents)))
+    assert rows == [expected(document) for document in documents]
+    assert rows[0]["text.lorem_ipsum"] == 2
+
+
+def test_words_of_any_size_are_told_apart_by_any_byte() -> None:
+    documents = []
+    for size in [*range(1, 40), 63, 64, 65]:
+        word = b"abcdefghij" * 7
+        words = [word[:size], b"z" + word[1:size], word[: size // 2] + b"z" + word[size // 2 + 1 : size]]
+        words.append(word[: size - 1] + b"z")
+        documents.append(b" ".join([*words, *words[::-1], *words, *words, words[1]]) + b".\n" + b"\n".join(words * 2))
+    assert rows_of(measure_text(as_array(documents))) == [expected(document) for document in documents]
+
+
 UNITS = [
     b"word ",
     b"x",
