@@ -29,10 +29,9 @@ from numpy.typing import NDArray
 
 from curate.errors import AssetError
 from curate.filters import unicode_table as unicode
-from curate.filters.text_statistics_bytes import letters_end
 from curate.text.buffers import text_buffers
 from curate.text.compiled import Bytes, Flags, Ints, as_int, cached, compiled, source_digest
-from curate.text.utf8 import decode
+from curate.text.utf8 import decode, letters_end
 
 ASSET: Final = "bad-words"
 SIGNALS: Final[dict[str, str]] = {"bad_words.count": "int64"}
@@ -267,6 +266,4 @@ def _compile(sources: str) -> Any:
     return _count
 
 
-_COUNT: Final = _compile(
-    source_digest("filters/bad_words.py", "filters/text_statistics_bytes.py", "filters/unicode_table.*")
-)
+_COUNT: Final = _compile(source_digest("filters/bad_words.py", "filters/unicode_table.*"))

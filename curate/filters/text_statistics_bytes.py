@@ -1,4 +1,4 @@
-"""Bytes of words in compiled code: runs of letters, up to eight bytes as a number, hashing, comparing."""
+"""Bytes of words in compiled code: up to eight as a number, hashing, comparing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from curate.text.compiled import Bytes, Words, compiled, inlined, letters_ahead, load_u64, multiply_fold
+from curate.text.compiled import Bytes, Words, compiled, inlined, load_u64, multiply_fold
 
 K1 = np.uint64(0x9E3779B97F4A7C15)
 K2 = np.uint64(0xD6E8FEB86659FD93)
@@ -15,19 +15,6 @@ K2 = np.uint64(0xD6E8FEB86659FD93)
 def packed(word: str) -> int:
     """Return a word of at most eight ASCII characters as `bytes_word` reads it."""
     return int.from_bytes(word.encode(), "little")
-
-
-@inlined
-def letters_end(data: Bytes, at: int) -> int:
-    """Where the run of ASCII letters ends that begins at `at`, 32 bytes at a time."""
-    while at + 32 <= data.size:
-        count = letters_ahead(data, at)
-        at += count
-        if count < 32:
-            return at
-    while at < data.size and 0x61 <= (data[at] | 0x20) <= 0x7A:
-        at += 1
-    return at
 
 
 @inlined

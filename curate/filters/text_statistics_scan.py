@@ -12,7 +12,7 @@ import numpy as np
 
 from curate.filters import unicode_table as unicode
 from curate.filters.text_statistics_addresses import FLAGS, LETTER, NUMBER, OFFSET, POINT, UPPER
-from curate.filters.text_statistics_bytes import bytes_word, contains, letters_end
+from curate.filters.text_statistics_bytes import bytes_word, contains
 from curate.filters.text_statistics_counts import (
     C_ALL_LINES,
     C_ALPHABETIC_SEGMENTS,
@@ -39,7 +39,7 @@ from curate.filters.text_statistics_counts import (
 from curate.filters.text_statistics_lines import end_line
 from curate.filters.text_statistics_words import ABBREVIATIONS, MAX_PIECE, segment_piece
 from curate.text.compiled import Bytes, Flags, Ints, Spans, as_int, compiled, count_ones, inlined
-from curate.text.utf8 import count_characters, decode, entry_at
+from curate.text.utf8 import count_characters, decode, entry_at, letters_end
 
 SPACE, COMBINING, PUNCTUATION = unicode.SPACE, unicode.COMBINING, unicode.PUNCTUATION
 SOLO, TERMINAL = unicode.SOLO, unicode.TERMINAL

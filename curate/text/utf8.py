@@ -1,4 +1,4 @@
-"""UTF-8 in compiled code: one character decoded, its entry in a table, and masks for eight bytes at a time."""
+"""UTF-8 in compiled code: one character decoded, its entry in a table, runs of ASCII letters, masks for eight bytes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from curate.text.compiled import Bytes, as_int, compiled, inlined
+from curate.text.compiled import Bytes, as_int, compiled, inlined, letters_ahead
 
 # eight bytes in a word
 SPACES = np.uint64(0x2020202020202020)
@@ -62,3 +62,16 @@ def count_characters(data: Bytes, end: int) -> int:
 def entry_at(index: Any, entries: Any, point: int) -> int:
     """The entry of a code point in a two-stage table (`curate.text.tables`)."""
     return as_int(entries[(as_int(index[point >> 8]) << 8) | (point & 0xFF)])
+
+
+@inlined
+def letters_end(data: Bytes, at: int) -> int:
+    """Where the run of ASCII letters ends that begins at `at`, 32 bytes at a time."""
+    while at + 32 <= data.size:
+        count = letters_ahead(data, at)
+        at += count
+        if count < 32:
+            return at
+    while at < data.size and 0x61 <= (data[at] | 0x20) <= 0x7A:
+        at += 1
+    return at
