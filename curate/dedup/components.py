@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from curate.dedup.compiled import Ints, Words, cached, compiled, source_digest
+from curate.text.compiled import Ints, Words, cached, compiled, source_digest
 
 
 class Components(NamedTuple):

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.dedup.compiled import Ints, cached, compiled, source_digest
+from curate.text.compiled import Ints, cached, compiled, source_digest
 
 Vectors = NDArray[np.int16]
 Products = NDArray[np.int32]
@@ -139,4 +139,4 @@ def _compile(sources: str) -> tuple[Any, Any, Any]:
     return _nearest, _earlier, _kept
 
 
-_NEAREST, _EARLIER, _KEPT = _compile(source_digest("fixed_point.py"))
+_NEAREST, _EARLIER, _KEPT = _compile(source_digest("dedup/fixed_point.py"))

@@ -11,17 +11,12 @@ from typing import Final
 import numpy as np
 
 from curate.dedup import fold_table
-from curate.dedup.compiled import Bytes, Hashes, as_int, compiled, count_ones, load_u64, store_u64, trailing_zeros
+from curate.text.compiled import Bytes, Hashes, as_int, compiled, count_ones, load_u64, store_u64, trailing_zeros
+from curate.text.utf8 import AFTER_9, AFTER_Z, FROM_0, FROM_A, LOW_BITS, SPACES, TOP_BITS, decode, entry_at
 
 U1 = np.uint64(1)
 U7 = np.uint64(7)
-SPACES = np.uint64(0x2020202020202020)
-LOW_BITS = np.uint64(0x7F7F7F7F7F7F7F7F)
-TOP_BITS = np.uint64(0x8080808080808080)
 BYTE = np.uint64(0xFF)
-# added to bytes below 0x80 they carry into the top bit from the named character on
-FROM_A, AFTER_Z = np.uint64(0x1F1F1F1F1F1F1F1F), np.uint64(0x0505050505050505)
-FROM_0, AFTER_9 = np.uint64(0x5050505050505050), np.uint64(0x4646464646464646)
 
 PAYLOAD, KIND, UNSPACED, SEPARATOR = fold_table.PAYLOAD, fold_table.KIND, fold_table.UNSPACED, fold_table.SEPARATOR
 LETTER, GAP, NOTHING = fold_table.LETTER, fold_table.GAP, fold_table.NOTHING
@@ -29,36 +24,6 @@ DIGIT, PAIR, HANGUL = fold_table.DIGIT, fold_table.PAIR, fold_table.HANGUL
 
 GROWTH: Final = 3  # a Hangul syllable of 3 bytes becomes up to three letters of 3 bytes; nothing grows more
 SLACK: Final = 16  # blocks of eight bytes are written and read beyond the end
-
-
-@compiled
-def decode(data: Bytes, at: int) -> tuple[int, int]:
-    """The code point at `at` and its bytes, as CPython decodes with errors="surrogateescape": strict UTF-8; a byte that
-    belongs to no valid sequence is the lone surrogate 0xDC00 + byte."""
-    first = as_int(data[at])
-    if first < 0x80:
-        return first, 1
-    left = data.size - at
-    if 0xC2 <= first <= 0xDF and left >= 2:
-        second = as_int(data[at + 1])
-        if second & 0xC0 == 0x80:
-            return (first & 0x1F) << 6 | (second & 0x3F), 2
-    elif 0xE0 <= first <= 0xEF and left >= 3:
-        second = as_int(data[at + 1])
-        third = as_int(data[at + 2])
-        low = 0xA0 if first == 0xE0 else 0x80
-        high = 0x9F if first == 0xED else 0xBF
-        if low <= second <= high and third & 0xC0 == 0x80:
-            return (first & 0x0F) << 12 | (second & 0x3F) << 6 | (third & 0x3F), 3
-    elif 0xF0 <= first <= 0xF4 and left >= 4:
-        second = as_int(data[at + 1])
-        third = as_int(data[at + 2])
-        fourth = as_int(data[at + 3])
-        low = 0x90 if first == 0xF0 else 0x80
-        high = 0x8F if first == 0xF4 else 0xBF
-        if low <= second <= high and third & 0xC0 == 0x80 and fourth & 0xC0 == 0x80:
-            return (first & 0x07) << 18 | (second & 0x3F) << 12 | (third & 0x3F) << 6 | (fourth & 0x3F), 4
-    return 0xDC00 + first, 1
 
 
 @compiled
@@ -84,16 +49,11 @@ def _encode(folded: Bytes, at: int, point: int) -> int:
 
 
 @compiled
-def _entry(point: int, index: Hashes, entries: Hashes) -> int:
-    return as_int(entries[(as_int(index[point >> 8]) << 8) | (point & 0xFF)])
-
-
-@compiled
 def _digits_end(data: Bytes, at: int, index: Hashes, entries: Hashes) -> int:
     """Where the run of digits ends that begins at `at`."""
     while at < data.size:
-        point, width = decode(data, at)
-        if _entry(point, index, entries) & KIND != DIGIT:
+        point, width = decode(data, at, data.size)
+        if entry_at(index, entries, point) & KIND != DIGIT:
             break
         at += width
     return at
@@ -104,8 +64,8 @@ def _number_end(data: Bytes, at: int, index: Hashes, entries: Hashes) -> int:
     """Where the number ends that begins with the digit at `at`: digits, and once a separator with more digits."""
     end = _digits_end(data, at, index, entries)
     if end < data.size:
-        point, width = decode(data, end)
-        if _entry(point, index, entries) & SEPARATOR:
+        point, width = decode(data, end, data.size)
+        if entry_at(index, entries, point) & SEPARATOR:
             more = _digits_end(data, end + width, index, entries)
             if more > end + width:
                 return more
@@ -135,8 +95,8 @@ def fold_text(data: Bytes, index: Hashes, entries: Hashes, pairs: Hashes, folded
             size += count
             if count == 8:
                 continue
-        point, width = decode(data, at)
-        entry = _entry(point, index, entries)
+        point, width = decode(data, at, data.size)
+        entry = entry_at(index, entries, point)
         kind = entry & KIND
         if kind == LETTER:
             kept += 1

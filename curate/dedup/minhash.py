@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from curate.dedup import fold_table
-from curate.dedup.compiled import Bytes, Hashes, Ints, Words, as_hash, cached, compiled, source_digest
 from curate.dedup.keys import Dedup, DedupSettings
-from curate.dedup.shingles import MAX_NGRAM, UNITS, Unit, folded_scratch, hash_shingle, text_buffers
+from curate.dedup.shingles import MAX_NGRAM, UNITS, Unit, folded_scratch, hash_shingle
 from curate.dedup.shingles_kernel import K1, K2, SOURCES, U32, shingle_document
 from curate.dedup.similarity import Similarity
+from curate.text.buffers import text_buffers
+from curate.text.compiled import Bytes, Hashes, Ints, Words, as_hash, cached, compiled, source_digest
 
 if TYPE_CHECKING:
     import datasketch

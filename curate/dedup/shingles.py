@@ -27,9 +27,10 @@ import numpy as np
 import pyarrow as pa
 
 from curate.dedup import fold_table
-from curate.dedup.compiled import Bytes, Hashes, Ints, Words, cached, source_digest
 from curate.dedup.fold_kernel import GROWTH, SLACK, collapse_gaps, fold_text
 from curate.dedup.shingles_kernel import AUTO, CHARACTERS, K1, K2, SOURCES, WORDS, shingle_document, sort_unique
+from curate.text.buffers import text_buffers
+from curate.text.compiled import Bytes, Hashes, Ints, Words, cached, source_digest
 
 Unit = Literal["words", "characters", "auto"]
 UNITS: Final[dict[Unit, int]] = {"words": WORDS, "characters": CHARACTERS, "auto": AUTO}
@@ -105,20 +106,6 @@ def check_ngram(ngram: int) -> None:
     """Raise ValueError unless 1 <= ngram <= MAX_NGRAM."""
     if not 1 <= ngram <= MAX_NGRAM:
         raise ValueError(f"ngram is {ngram}; a shingle has 1 to {MAX_NGRAM} words or characters")
-
-
-def text_buffers(text: pa.Array) -> tuple[Bytes, Ints]:
-    """Return (data uint8, bounds int64 [rows + 1]) of a large_string, string or binary array without a copy of its
-    data; row i is data[bounds[i]:bounds[i + 1]]. Offsets and slices are honoured; a null row is empty."""
-    if text.null_count:
-        text = text.fill_null("")  # the bytes below a null are not said to be none
-    if not pa.types.is_large_string(text.type) and not pa.types.is_large_binary(text.type):
-        text = text.cast(pa.large_binary())
-    _, offsets, data = text.buffers()
-    if len(text) == 0:
-        return np.empty(0, dtype=np.uint8), np.zeros(1, dtype=np.int64)
-    bounds = np.frombuffer(offsets, dtype=np.int64)[text.offset : text.offset + len(text) + 1]
-    return np.frombuffer(data if data is not None else b"", dtype=np.uint8), bounds
 
 
 def folded_scratch(longest: int) -> Bytes:

@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from curate.dedup.compiled import Bytes, Hashes, Words, as_hash, as_int, compiled, load_u64, trailing_zeros
-from curate.dedup.fold_kernel import SPACES, TOP_BITS, fold_text
+from curate.dedup.fold_kernel import fold_text
+from curate.text.compiled import Bytes, Hashes, Words, as_hash, as_int, compiled, load_u64, trailing_zeros
+from curate.text.utf8 import SPACES, TOP_BITS
 
 K1 = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio
 K2 = np.uint64(0xD6E8FEB86659FD93)
@@ -22,7 +23,7 @@ WORDS, CHARACTERS, AUTO = 0, 1, 2
 # an automatic unit is the character from one unspaced letter in so many letters and digits on
 UNSPACED_SHARE: Final = 5
 
-SOURCES: Final = ("shingles_kernel.py", "fold_kernel.py", "fold_table.py", "fold_table.bin")
+SOURCES: Final = ("dedup/shingles_kernel.py", "dedup/fold_*")
 
 
 @compiled

@@ -13,8 +13,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.dedup.compiled import Hashes, Ints, cached, source_digest
 from curate.dedup.shingles import Shingles
+from curate.text.compiled import Hashes, Ints, cached, source_digest
 
 Similarity = Literal["jaccard", "containment"]
 Floats = NDArray[np.float64]

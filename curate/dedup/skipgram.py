@@ -26,9 +26,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.dedup.compiled import cached, source_digest
 from curate.dedup.shingles import Shingles, comparable, shingles
 from curate.errors import InputError
+from curate.text.compiled import cached, source_digest
 
 SMOOTH: Final = 1e-3
 MIN_COUNT: Final = 2
@@ -213,7 +213,7 @@ def _compile(sources: str) -> tuple[Any, Any]:
     return _mean, _gram
 
 
-_MEAN, _GRAM = _compile(source_digest("skipgram.py"))
+_MEAN, _GRAM = _compile(source_digest("dedup/skipgram.py"))
 
 
 def main(order: dict[str, Any]) -> None:

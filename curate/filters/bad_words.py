@@ -29,18 +29,9 @@ from numpy.typing import NDArray
 
 from curate.errors import AssetError
 from curate.filters import unicode_table as unicode
-from curate.filters.text_statistics import text_buffers
-from curate.filters.text_statistics_bytes import (
-    Bytes,
-    Flags,
-    Ints,
-    as_int,
-    cached,
-    compiled,
-    decode,
-    letters_end,
-    source_digest,
-)
+from curate.text.buffers import text_buffers
+from curate.text.compiled import Bytes, Flags, Ints, as_int, cached, compiled, source_digest
+from curate.text.utf8 import decode, letters_end
 
 ASSET: Final = "bad-words"
 SIGNALS: Final[dict[str, str]] = {"bad_words.count": "int64"}
@@ -275,4 +266,4 @@ def _compile(sources: str) -> Any:
     return _count
 
 
-_COUNT: Final = _compile(source_digest("bad_words.py"))
+_COUNT: Final = _compile(source_digest("filters/bad_words.py", "filters/unicode_table.*"))

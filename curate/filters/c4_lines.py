@@ -26,8 +26,9 @@ import pyarrow as pa
 
 from curate.filters import unicode_table as unicode
 from curate.filters.edits import make_cuts
-from curate.filters.text_statistics import text_buffers
-from curate.filters.text_statistics_bytes import Bytes, Flags, Ints, as_int, cached, compiled, decode, source_digest
+from curate.text.buffers import text_buffers
+from curate.text.compiled import Bytes, Flags, Ints, as_int, cached, compiled, source_digest
+from curate.text.utf8 import decode, entry_at
 
 MAX_WORD_CHARACTERS: Final = 1000
 END_MARKS: Final = '.!?"'
@@ -136,7 +137,7 @@ def _space_after(data: Bytes, at: int, end: int, index: Flags, classes: Flags) -
     if data[at] < 0x80:
         return as_int(SPACE_FLAGS[data[at]] != 0)
     point, width = decode(data, at, end)
-    flags = as_int(classes[(as_int(index[point >> 8]) << 8) | (point & 0xFF)])
+    flags = entry_at(index, classes, point)
     return width if flags & SPACE else 0
 
 
@@ -377,4 +378,4 @@ def _compile(sources: str) -> Any:
     return _clean
 
 
-_CLEAN: Final = _compile(source_digest("c4_lines.py"))
+_CLEAN: Final = _compile(source_digest("filters/c4_lines.py", "filters/unicode_table.*"))

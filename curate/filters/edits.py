@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from curate.errors import InvariantError
-from curate.filters.text_statistics import text_buffers
-from curate.filters.text_statistics_bytes import Bytes, Ints, cached, compiled
 from curate.schema import EDIT, EDITS
+from curate.text.buffers import text_buffers
+from curate.text.compiled import Bytes, Ints, cached, compiled
 
 
 def make_cuts(lists: Ints, starts: Ints, ends: Ints) -> pa.Array:

@@ -48,8 +48,10 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from curate.filters.text_statistics_bytes import Bytes, Ints
-from curate.filters.text_statistics_kernel import Count, count_texts
+from curate.filters.text_statistics_counts import Count
+from curate.filters.text_statistics_kernel import count_texts
+from curate.text.buffers import text_buffers
+from curate.text.compiled import Ints
 
 # signal: what is counted
 COUNTS: Final[dict[str, Count]] = {
@@ -120,23 +122,11 @@ RATIOS: Final[dict[str, tuple[tuple[Count, ...], Count]]] = {
 SIGNALS: Final[dict[str, str]] = dict.fromkeys(COUNTS, "int64") | dict.fromkeys(RATIOS, "float64")
 
 
-def text_buffers(text: pa.Array) -> tuple[Bytes, Ints]:
-    """Return (data uint8, bounds int64 [rows + 1]) of a large_string, string or binary array without a copy of its
-    data; row i is data[bounds[i]:bounds[i + 1]]. Offsets and slices are honoured."""
-    if not pa.types.is_large_string(text.type) and not pa.types.is_large_binary(text.type):
-        text = text.cast(pa.large_binary())
-    _, offsets, data = text.buffers()
-    if len(text) == 0:
-        return np.empty(0, dtype=np.uint8), np.zeros(1, dtype=np.int64)
-    bounds = np.frombuffer(offsets, dtype=np.int64)[text.offset : text.offset + len(text) + 1]
-    return np.frombuffer(data if data is not None else b"", dtype=np.uint8), bounds
-
-
 def measure_text(text: pa.Array, assets: Mapping[str, str] | None = None) -> dict[str, pa.Array]:
     """Return every signal in `SIGNALS` for each text, as int64 or float64 arrays; null where the text is null.
 
     text: large_string (or string). `assets` is there for the common signature of measures and is not read.
-    Cost: about 14 ns per byte on one core of 2024, independent of the text's language; linear on any text.
+    Cost: about 11 ns per byte on one core of 2024; linear on any text.
     """
     data, bounds = text_buffers(text)
     counts = count_texts(data, bounds)

@@ -1,7 +1,7 @@
 """Splits a white-space word into segments: words and marks. The rules are told in `text_statistics`.
 
 A piece is a white-space word, or 16,384 characters of a longer one, decoded to rows of (code point, flags, byte
-offset).
+offset). A segment is a row of (first byte, bytes, characters).
 """
 
 from __future__ import annotations
@@ -11,23 +11,29 @@ from typing import Any, Final
 import numpy as np
 
 from curate.filters import unicode_table as unicode
-from curate.filters.text_statistics_bytes import Ints, Spans, compiled, contains, packed
+from curate.filters.text_statistics_addresses import FLAGS, OFFSET, POINT, WORD, is_address
+from curate.filters.text_statistics_bytes import contains, packed
+from curate.filters.text_statistics_counts import (
+    C_ALPHABETIC_SEGMENTS,
+    C_ALPHABETIC_WORDS,
+    C_SEGMENTS,
+    C_SENTENCES,
+    C_WORD_CHARACTERS,
+    C_WORDS,
+    S_LINE_START,
+    S_SENTENCE_ENDED,
+    S_STOP_MASK,
+    stop_word,
+)
+from curate.text.compiled import Ints, Spans, compiled, inlined
 
 MAX_PIECE: Final = 1 << 14
 
-# As plain module-level integers, which numba freezes into the code
 LETTER, NUMBER, COMBINING = unicode.LETTER, unicode.NUMBER, unicode.COMBINING
 PUNCTUATION, UPPER, SOLO = unicode.PUNCTUATION, unicode.UPPER, unicode.SOLO
 TERMINAL, QUOTE, ICON = unicode.TERMINAL, unicode.QUOTE, unicode.ICON
 CURRENCY, HYPHEN = unicode.CURRENCY, unicode.HYPHEN
-WORD = LETTER | NUMBER | COMBINING
 MARK = PUNCTUATION | unicode.SYMBOL
-
-POINT, FLAGS, OFFSET = 0, 1, 2  # columns of a piece
-# Columns of a segment: first byte, bytes, characters, kind. The kind holds the WORD flags that any character has, and:
-ALL_PUNCTUATION = 1 << 16  # every character is punctuation
-SENTENCE_END = 1 << 17  # it is one terminal mark
-LINE_START = 1 << 18  # it is the first of its line
 
 # English abbreviations that keep their full stop (besides single letters and dotted capitals, which rules cover)
 ABBREVIATION_LIST: Final = (
@@ -42,7 +48,7 @@ UNIT_LIST: Final = "km m dm cm mm ha nm yd in ft kg g mg t lb oz kmh mph hPa Pa 
 UNITS = np.array(sorted(packed(word) for word in UNIT_LIST.split()), dtype=np.uint64)
 
 
-@compiled
+@inlined
 def _is_joiner(point: int) -> bool:
     """- / \\ @ ^ | ~ and the two Unicode hyphens: never split off at the edge of a word."""
     return (
@@ -58,7 +64,7 @@ def _is_joiner(point: int) -> bool:
     )
 
 
-@compiled
+@inlined
 def _opens(piece: Ints, at: int, back: int) -> bool:
     point = piece[at, POINT]
     if point == 0x2E or _is_joiner(point):
@@ -68,7 +74,7 @@ def _opens(piece: Ints, at: int, back: int) -> bool:
     return piece[at, FLAGS] & MARK != 0
 
 
-@compiled
+@inlined
 def _closes(piece: Ints, front: int, at: int) -> bool:
     point = piece[at, POINT]
     flag = piece[at, FLAGS]
@@ -91,7 +97,7 @@ def _closes(piece: Ints, front: int, at: int) -> bool:
     return True
 
 
-@compiled
+@inlined
 def _packed_ascii(piece: Ints, front: int, back: int) -> Any:
     """Up to eight ASCII characters packed as bytes; 0 if there is any other."""
     word = np.uint64(0)
@@ -113,82 +119,7 @@ def _unit_start(piece: Ints, front: int, back: int) -> int:
     return back
 
 
-@compiled
-def _is_host(piece: Ints, at: int, back: int) -> bool:
-    """host.tld or an IPv4 address, then nothing, a port, or what begins with / ? #."""
-    labels = 1
-    label = at
-    digits_only = True
-    i = at
-    while True:
-        ends = i == back or not (
-            piece[i, FLAGS] & WORD != 0 or piece[i, POINT] == 0x2D or piece[i, POINT] == 0x5F or piece[i, POINT] == 0x2E
-        )
-        if ends or piece[i, POINT] == 0x2E:
-            size = i - label
-            if ends:
-                break
-            if size < 1 or size > 64:
-                return False
-            first, last = piece[label, POINT], piece[i - 1, POINT]
-            if first == 0x2D or first == 0x5F or last == 0x2D or last == 0x5F:
-                return False
-            digits_only = digits_only and size <= 3 and piece[label, FLAGS] & NUMBER != 0
-            labels += 1
-            label = i + 1
-        elif piece[i, FLAGS] & NUMBER == 0:
-            digits_only = False
-        i += 1
-    size = i - label
-    if labels < 2:
-        return False
-    if not (labels == 4 and digits_only and 1 <= size <= 3):
-        if size < 2 or size > 63:
-            return False
-        for k in range(label, i):
-            if piece[k, FLAGS] & LETTER == 0 or piece[k, FLAGS] & UPPER != 0:
-                return False
-    if i < back and piece[i, POINT] == 0x3A:
-        digits = 0
-        i += 1
-        while i < back and piece[i, FLAGS] & NUMBER != 0:
-            i += 1
-            digits += 1
-        if digits < 2 or digits > 5:
-            return False
-    return i == back or piece[i, POINT] == 0x2F or piece[i, POINT] == 0x3F or piece[i, POINT] == 0x23
-
-
-@compiled
-def _is_address(piece: Ints, front: int, back: int) -> bool:
-    """[scheme://][user@]host…: a URL or e-mail address stays one segment."""
-    at = front
-    i = front
-    while i < back and (piece[i, FLAGS] & WORD != 0 or 0x2B <= piece[i, POINT] <= 0x2E or piece[i, POINT] == 0x5F):
-        i += 1
-    if (
-        i - front >= 2
-        and i + 2 < back
-        and piece[i, POINT] == 0x3A
-        and piece[i + 1, POINT] == 0x2F
-        and piece[i + 2, POINT] == 0x2F
-    ):
-        at = i + 3
-    if _is_host(piece, at, back):
-        return True
-    first = -1
-    last = -1
-    for k in range(at, back):
-        if piece[k, POINT] == 0x40:
-            if first < 0:
-                first = k
-            last = k
-    if first > at and _is_host(piece, first + 1, back):
-        return True
-    return last > first and first >= 0 and _is_host(piece, last + 1, back)
-
-
-@compiled
+@inlined
 def _infix_end(piece: Ints, front: int, at: int, back: int) -> int:
     """Where a separator inside a word ends that begins at `at` > front, or `at` if there is none."""
     point = piece[at, POINT]
@@ -226,7 +157,7 @@ def _infix_end(piece: Ints, front: int, at: int, back: int) -> int:
     return at
 
 
-@compiled
+@inlined
 def _contraction(piece: Ints, front: int, back: int) -> int:
     """Where n't, 'll, 've, 're, 'd or 'm begins at the end of a word of letters, or `back`."""
     split = back
@@ -252,26 +183,37 @@ def _contraction(piece: Ints, front: int, back: int) -> int:
     return split
 
 
-@compiled
-def _emit(piece: Ints, front: int, back: int, segments: Spans, n: int) -> int:
-    """Append characters [front, back) of a piece as segment number `n`, unless there are none; return the next
-    number."""
+@inlined
+def _emit(piece: Ints, front: int, back: int, segments: Spans, n: int, state: Ints) -> int:
+    """Append characters [front, back) of a piece as segment number `n`, and count it, unless there are none; return the
+    next number."""
     if back <= front:
         return n
+    size = back - front
     union = 0
     common = PUNCTUATION
     for i in range(front, back):
         union |= piece[i, FLAGS]
         common &= piece[i, FLAGS]
-    kind = union & WORD
-    if common:
-        kind |= ALL_PUNCTUATION
-    if back - front == 1 and union & TERMINAL:
-        kind |= SENTENCE_END
+    state[C_SEGMENTS] += 1
+    if union & WORD:
+        alphabetic = 1 if union & LETTER else 0
+        state[C_ALPHABETIC_SEGMENTS] += alphabetic
+        state[C_ALPHABETIC_WORDS] += alphabetic
+        state[C_WORDS] += 1
+        state[C_WORD_CHARACTERS] += size
+        if 2 <= size <= 4:
+            state[S_STOP_MASK] |= stop_word(_packed_ascii(piece, front, back), size)
+    terminal = size == 1 and union & TERMINAL != 0
+    if state[S_LINE_START] or (state[S_SENTENCE_ENDED] and not terminal and not common):
+        state[C_SENTENCES] += 1
+        state[S_LINE_START] = 0
+        state[S_SENTENCE_ENDED] = 0
+    if terminal:
+        state[S_SENTENCE_ENDED] = 1
     segments[n, 0] = piece[front, OFFSET]
     segments[n, 1] = piece[back, OFFSET] - piece[front, OFFSET]
-    segments[n, 2] = back - front
-    segments[n, 3] = kind
+    segments[n, 2] = size
     return n + 1
 
 
@@ -282,6 +224,7 @@ def _segment_core(
     back: int,
     segments: Spans,
     n: int,
+    state: Ints,
 ) -> int:
     """What is left of a white-space word without the marks at its edges."""
     has_dot = False
@@ -289,8 +232,8 @@ def _segment_core(
     for i in range(front, back):
         has_dot = has_dot or piece[i, POINT] == 0x2E
         has_solo = has_solo or piece[i, FLAGS] & SOLO != 0
-    if has_dot and not has_solo and _is_address(piece, front, back):
-        return int(_emit(piece, front, back, segments, n))
+    if has_dot and not has_solo and is_address(piece, front, back):
+        return int(_emit(piece, front, back, segments, n, state))
     start = front
     at = front
     while at < back:
@@ -302,17 +245,17 @@ def _segment_core(
         elif at > front and piece[at, FLAGS] & MARK:
             end = _infix_end(piece, front, at, back)
         if end > at:
-            n = _emit(piece, start, at, segments, n)
-            n = _emit(piece, at, end, segments, n)
+            n = _emit(piece, start, at, segments, n, state)
+            n = _emit(piece, at, end, segments, n, state)
             start = end
             at = end
         else:
             at += 1
     if start == front:
         split = _contraction(piece, front, back)
-        n = _emit(piece, front, split, segments, n)
+        n = _emit(piece, front, split, segments, n, state)
         start = split
-    return int(_emit(piece, start, back, segments, n))
+    return int(_emit(piece, start, back, segments, n, state))
 
 
 @compiled
@@ -322,10 +265,11 @@ def segment_piece(
     count: int,
     segments: Spans,
     n: int,
+    state: Ints,
 ) -> int:
     """Split off the marks at both edges of a piece, then split the rest."""
     if count == 1:
-        return int(_emit(piece, 0, 1, segments, n))
+        return int(_emit(piece, 0, 1, segments, n, state))
     front = 0
     back = count
     closing = 0
@@ -342,7 +286,7 @@ def segment_piece(
         elif _opens(piece, front, back):
             end = front + 1
         if end > front:
-            n = _emit(piece, front, end, segments, n)
+            n = _emit(piece, front, end, segments, n, state)
             front = end
             continue
         start = back
@@ -368,10 +312,10 @@ def segment_piece(
     if front < back:
         last = piece[back - 1, POINT]
         if last == 0x2E and back - front <= 8 and contains(ABBREVIATIONS, _packed_ascii(piece, front, back)):
-            n = _emit(piece, front, back, segments, n)
+            n = _emit(piece, front, back, segments, n, state)
         else:
-            n = _segment_core(piece, front, back, segments, n)
+            n = _segment_core(piece, front, back, segments, n, state)
     while closing > 0:
         closing -= 1
-        n = _emit(piece, stack[closing, 0], stack[closing, 1], segments, n)
+        n = _emit(piece, stack[closing, 0], stack[closing, 1], segments, n, state)
     return n

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from curate.dedup import fold_table
 from curate.dedup.shingles import MAX_NGRAM, comparable, hash_shingle, shingles
 from curate.filters import unicode_table
+from curate.text.tables import UNICODE_VERSION, to_bytes
 
 
 def _load_plain():
@@ -184,11 +185,9 @@ def test_time_is_linear_in_monotonous_texts(piece: str) -> None:
     assert seconds(2_000_000) < 2.0  # a few hundredths as it is; what is quadratic takes hours
 
 
-@pytest.mark.skipif(
-    unicodedata.unidata_version != fold_table.UNICODE_VERSION, reason="the table is of another Unicode version"
-)
+@pytest.mark.skipif(unicodedata.unidata_version != UNICODE_VERSION, reason="the table is of another Unicode version")
 def test_the_shipped_table_is_what_its_generator_makes() -> None:
-    assert fold_table.FILE.read_bytes() == fold_table.build().astype("<u4").tobytes()
+    assert fold_table.FILE.read_bytes() == to_bytes(fold_table.build())
 
 
 def test_unspaced_letters_are_those_of_the_text_signals() -> None:

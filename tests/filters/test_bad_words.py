@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 from curate.errors import AssetError
 from curate.filters import bad_words
-from curate.filters import unicode_table as unicode
 from curate.filters.decide import Columns, passes
 from curate.filters.measures import MEASURES
 from curate.filters.rules import resolve
 from curate.filters.tables import load_filter
+from curate.text.tables import UNICODE_VERSION
 
 LISTS = {
     "en": ["frob", "frobnicate", "quux corge", "nate", "a_b", "3d", "#tag", "öl"],
@@ -140,7 +140,7 @@ def test_a_file_of_another_form_is_refused_with_the_form_to_give(tmp_path: Path,
         bad_words.load_lists(str(path))
 
 
-@pytest.mark.skipif(unicodedata.unidata_version != unicode.UNICODE_VERSION, reason="the table is of another Unicode")
+@pytest.mark.skipif(unicodedata.unidata_version != UNICODE_VERSION, reason="the table is of another Unicode")
 def test_a_word_character_is_what_the_expression_takes_for_one(lists: str) -> None:
     table = bad_words.load_lists(lists).table
     word = re.compile(r"\w")

@@ -16,9 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.filters import unicode_table
-from curate.filters.text_statistics import SIGNALS, measure_text, text_buffers
-from curate.filters.text_statistics_kernel import Count, count_texts
+from curate.filters.text_statistics import SIGNALS, measure_text
+from curate.filters.text_statistics_counts import Count
+from curate.filters.text_statistics_kernel import count_texts
 from curate.filters.text_statistics_words import MAX_PIECE
+from curate.text.buffers import text_buffers
+from curate.text.tables import UNICODE_VERSION, to_bytes
 
 
 def _load_plain():
@@ -161,6 +164,30 @@ def test_words_longer_than_a_piece_and_texts_beyond_the_search_limit_are_counted
     assert limited[Count.TOP_2] == 2 * len("one two")
 
 
+def test_a_zero_byte_belongs_to_the_word_it_stands_in() -> None:
+    [row] = rows_of(measure_text(as_array([b"of\0 that\0 \0be the"])))
+    assert row == expected(b"of\0 that\0 \0be the")
+    assert row["stop_words.distinct"] == row["stop_words.count"] == 1
+
+
+def test_symbols_count_wherever_they_stand_in_a_block_of_bytes() -> None:
+    symbols = b"....lorem ipsum#{. . . . .\xe2\x80\xa6...LOREM IPSUM lorem\x00ipsum \xe2\x80"
+    documents = [b"x" * before + symbols + b" y" * after for before in range(140) for after in (0, 3, 70)]
+    rows = rows_of(measure_text(as_array(documents)))
+    assert rows == [expected(document) for document in documents]
+    assert rows[0]["text.lorem_ipsum"] == 2
+
+
+def test_words_of_any_size_are_told_apart_by_any_byte() -> None:
+    documents = []
+    for size in [*range(1, 40), 63, 64, 65]:
+        word = b"abcdefghij" * 7
+        words = [word[:size], b"z" + word[1:size], word[: size // 2] + b"z" + word[size // 2 + 1 : size]]
+        words.append(word[: size - 1] + b"z")
+        documents.append(b" ".join([*words, *words[::-1], *words, *words, words[1]]) + b".\n" + b"\n".join(words * 2))
+    assert rows_of(measure_text(as_array(documents))) == [expected(document) for document in documents]
+
+
 UNITS = [
     b"word ",
     b"x",
@@ -195,9 +222,9 @@ def test_a_million_equal_words_are_one_top_ngram() -> None:
 
 
 def test_the_shipped_character_table_equals_this_pythons_where_unicode_versions_agree() -> None:
-    if unicodedata.unidata_version != unicode_table.UNICODE_VERSION:
+    if unicodedata.unidata_version != UNICODE_VERSION:
         pytest.skip(f"this Python has Unicode {unicodedata.unidata_version}")
-    assert unicode_table.FILE.read_bytes() == unicode_table.build().astype("<u2").tobytes()
+    assert unicode_table.FILE.read_bytes() == to_bytes(unicode_table.build())
 
 
 def test_assigned_characters_keep_letter_digit_and_space_classes_in_any_python() -> None:
