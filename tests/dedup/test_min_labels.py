@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -66,7 +67,7 @@ def test_stars_and_union_find_agree(edges: list[tuple[int, int]], size: int) -> 
 def test_a_long_path_needs_few_rounds() -> None:
     dice = np.random.default_rng(3)
     names = dice.permutation(2000).tolist()
-    path = list(zip(names, names[1:], strict=False))
+    path = list(itertools.pairwise(names))
     labels, rounds = labels_by_stars(path, 128)
     assert set(labels.values()) == {0}
     assert rounds <= 12

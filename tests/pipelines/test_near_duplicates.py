@@ -149,10 +149,10 @@ def test_short_and_empty_texts_never_cluster(dedup: Dedup, tmp_path: pathlib.Pat
 def test_forced_collisions_are_compared_and_not_believed(
     dedup: Dedup, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from curate.pipelines import near_duplicates
+    from curate.pipelines import signatures
 
     monkeypatch.setattr(
-        near_duplicates, "band_keys", lambda values, settings: (values[:, : settings.bands] * 0).astype("u8")
+        signatures, "band_keys", lambda values, settings: (values[:, : settings.bands] * 0).astype("u8")
     )
     texts = [(str(n), " ".join(words(n, 80))) for n in range(10)]
     copies = [(f"copy-{n}", " ".join([*words(n, 80)[:-1], "end"])) for n in range(10)]
