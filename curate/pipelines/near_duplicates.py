@@ -187,9 +187,7 @@ class Outcome(NamedTuple):
 class Walk:
     """Walks through sorted SET rows chunk by chunk; between chunks it remembers the leaders of the open star."""
 
-    def __init__(
-        self, settings: MinHashSettings, *, final: bool = False, older: bool = False, memory_bytes: int = LEADER_BYTES
-    ) -> None:
+    def __init__(self, settings: MinHashSettings, *, final: bool, older: bool, memory_bytes: int) -> None:
         kind = settings.similarity if settings.verify == "exact" and not older else None
         self.settler = Leaders(0.0 if final and settings.chain else settings.threshold, kind, memory_bytes)
         self._older = older
@@ -260,7 +258,7 @@ def compare(task: Task) -> None:
     """Settle the stars of one range: write edges, or what becomes of each document (in the ``final`` pass, and of this
     run's documents in a meeting with ``older`` runs), and ask again for what is left."""
     final, older = bool(task.settings["final"]), bool(task.settings["older"])
-    walk = Walk(settings_of(task), final=final, older=older)
+    walk = Walk(settings_of(task), final=final, older=older, memory_bytes=LEADER_BYTES)
     low, high = (int(bound) for bound in task.settings["range"])
     with task.folder("dedup") as folder:
         later = _Later(folder)
