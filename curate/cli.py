@@ -362,7 +362,6 @@ app.add_typer(dedup_app, name="dedup")
 app.add_typer(shards_app, name="shards")
 app.add_typer(assets_app, name="assets")
 app.add_typer(tokenizer_app, name="tokenizer")
-app.add_typer(dedup_app, name="dedup")
 
 
 def main() -> None:
