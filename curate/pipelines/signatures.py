@@ -22,13 +22,12 @@ from curate.pipelines.parts import part_handle, read_batches, read_kept
 from curate.pipelines.quarantine import pieces
 from curate.pipelines.standing import read_standing
 from curate.pipelines.views import concat, edits_column, view_text
-from curate.schema import ID, check_schema, id_words, ids_from_words
+from curate.schema import ID, check_schema, id_words, ids_from_words, named_schema
 
 Words = NDArray[np.uint64]
 
 SHAPING: Final = ("ngram", "unit", "permutations", "seed")
 """The settings that shape a signature."""
-FORMAT: Final = {b"curate.schema": b"signature/1"}
 
 
 def word_fields(*names: str) -> list[pa.Field]:
@@ -70,7 +69,8 @@ def signature_schema(settings: MinHashSettings) -> pa.Schema:
         *word_fields("row", "scope"),
         pa.field("values", pa.list_(pa.field("item", pa.uint32(), nullable=False), settings.permutations)),
     ]
-    return pa.schema(fields, metadata={**FORMAT, b"curate.minhash": canonical_json(made).encode()})
+    named = named_schema("signature", fields)
+    return named.with_metadata({**named.metadata, b"curate.minhash": canonical_json(made).encode()})
 
 
 def sign(task: Task) -> None:
@@ -112,7 +112,7 @@ def sign(task: Task) -> None:
 def read_signatures(uri: str) -> Iterator[Signed]:
     """Yield what a signature file holds, batch by batch. Raises InputError if it is none."""
     with storage.open_input(uri) as stream, pa.ipc.open_file(stream) as file:
-        check_schema(file.schema, pa.schema([], metadata=FORMAT), uri)
+        check_schema(file.schema, uri)
         width = file.schema.field("values").type.list_size
         for index in range(file.num_record_batches):
             batch = file.get_batch(index)
