@@ -73,7 +73,7 @@ def find_stars(task: Task) -> None:
             rows = {name: batch.column(name).to_numpy() for name in batch.schema.names}
             if waiting is not None:
                 rows = {name: np.concatenate([waiting[name], rows[name]]) for name in rows}
-            asked, heads, role, open_rows = _bucket_members(rows, meets=meets)
+            asked, heads, role, open_rows = bucket_members(rows, meets=meets)
             task.stats["candidates"] += int((role == MEMBER).sum())
             yield _requests(rows, asked, rows["id_hi"][heads], rows["id_lo"][heads], role)
             waiting = {name: column[open_rows] for name, column in rows.items()}
@@ -82,7 +82,7 @@ def find_stars(task: Task) -> None:
         output.rows = write_run(output.path, requests(), REQUEST_ROW, REQUEST_SORT)
 
 
-def _bucket_members(rows: Columns, *, meets: bool) -> tuple[Index, Index, NDArray[np.uint64], Index]:
+def bucket_members(rows: Columns, *, meets: bool) -> tuple[Index, Index, NDArray[np.uint64], Index]:
     """Return the rows to ask for, 1:1 the first row of their bucket, their roles; and what of the last bucket must wait
     for the rows to come: its first row, and in a meeting all of it until one of the new documents is there."""
     starts = np.ones(len(rows["key"]), dtype=bool)

@@ -102,14 +102,20 @@ def test_hardly_a_near_pair_is_left(dedup: Dedup, crawl: pathlib.Path) -> None:
     assert len(left) <= 2
 
 
-def test_files_partitions_and_order_change_nothing(dedup: Dedup, crawl: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    kept = {name for name, row in dedup([str(crawl / "crawl")]).items() if row["keep"]}
-    small = dedup([str(crawl / "crawl")], engine="unit_bytes = 40_000\npartition_bytes = 30_000\nroll_bytes = 20_000")
+@pytest.mark.parametrize("settings", ["", 'quality = "words.count"\nscope = "language"\nmax_edges_in_memory = 10'])
+def test_files_partitions_and_order_change_nothing(
+    dedup: Dedup, crawl: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, settings: str
+) -> None:
+    kept = {name for name, row in dedup([str(crawl / "crawl")], settings).items() if row["keep"]}
+    cut = "unit_bytes = 40_000\npartition_bytes = 30_000\nroll_bytes = 20_000"
+    with monkeypatch.context() as patch:
+        patch.setattr(near_duplicates, "LEADER_BYTES", 4)
+        small = dedup([str(crawl / "crawl")], settings, cut)
     assert {name for name, row in small.items() if row["keep"]} == kept
     (tmp_path / "renamed").mkdir()
     for number, path in enumerate(sorted((crawl / "crawl").glob("*.gz"), reverse=True)):
         (tmp_path / "renamed" / f"{number}.warc.gz").write_bytes(path.read_bytes())
-    renamed = dedup([str(tmp_path / "renamed")])
+    renamed = dedup([str(tmp_path / "renamed")], settings)
     assert {name for name, row in renamed.items() if row["keep"]} == kept
 
 

@@ -16,7 +16,9 @@ import pytest
 
 from curate.dedup.minhash import MinHashSettings, signatures, to_datasketch
 from curate.errors import CurateError, RecipeError
+from curate.pipelines import near_duplicates
 from curate.pipelines.older_runs import read_signature_manifest
+from curate.pipelines.plan import plan
 from curate.pipelines.recipe import load_recipe
 from curate.pipelines.run import Options, Summary, run
 from curate.pipelines.signatures import read_signatures
@@ -77,7 +79,12 @@ def second(count: int = 10) -> list[tuple[str, str]]:
     return [*near, *((f"copy-{n}", page(n, "end")) for n in range(2)), *((f"new-{n}", page(50 + n)) for n in range(5))]
 
 
-def test_what_an_older_run_kept_wins_and_the_older_run_stays_as_it_was(start: Start) -> None:
+@pytest.mark.parametrize("leader_bytes", [1 << 20, 4])
+def test_what_an_older_run_kept_wins_and_the_older_run_stays_as_it_was(
+    start: Start, monkeypatch: pytest.MonkeyPatch, leader_bytes: int
+) -> None:
+    # with room for one leader, every star of several takes several rounds
+    monkeypatch.setattr(near_duplicates, "LEADER_BYTES", leader_bytes)
     older, _ = start("first", [*first(), ("old-copy", page(0, "more"))])
     before = contents(older)
     old_verdicts, old_texts = texts_of(older)
@@ -156,6 +163,26 @@ def test_an_older_run_with_other_settings_is_refused_with_the_difference(
     assert told in str(error.value)
     assert str(older) in str(error.value)
     assert not (tmp_path / "run-second").exists()
+
+
+def test_documents_of_other_scopes_do_not_meet_older_ones(start: Start, tmp_path: pathlib.Path) -> None:
+    older, _ = start("first", first(), 'scope = "source"')
+    folder, _ = start("second", second(), f'against = ["{older}"]\nscope = "source"')
+    assert sum(row["keep"] for row in texts_of(folder)[0].values()) == 5
+    recipe = tmp_path / "second.toml"
+    recipe.write_text(recipe.read_text().replace('name = "web"', 'name = "books"'))
+    run(load_recipe(str(recipe)), str(tmp_path / "books"), Options(executor="inline"))
+    # nothing but the two copies within this run
+    assert sum(not row["keep"] for row in texts_of(tmp_path / "books")[0].values()) == 2
+
+
+def test_a_plan_against_an_older_run_says_what_is_left_and_does_nothing(start: Start, tmp_path: pathlib.Path) -> None:
+    older, _ = start("first", first())
+    folder, _ = start("second", second(), f'against = ["{older}"]')
+    recipe = load_recipe(str(tmp_path / "second.toml"))
+    before = contents(folder)
+    assert plan(recipe, str(folder)).next is None
+    assert contents(folder) == before
 
 
 def test_an_older_run_of_another_text_is_refused(start: Start) -> None:
