@@ -30,13 +30,15 @@ INDEX_SLOTS: Final = 1 << 20
 INDEX_FROM: Final = 8
 """Leaders that are compared one by one; with more of them the index is asked."""
 LEFT, ALONE = -1, -2
+ANY, LEADS, JOINS = 0, 1, 2
+"""What a set may be: a leader or a member, as it comes; a leader without a look at others; a member or nothing."""
 JACCARD, CONTAINMENT, ESTIMATED = 0, 1, 2
 _OPEN, _USED, _BASE, _FULL, _PREFIXES, _INDEXED, _ENTRIES, _ASKED, _COMPARED = range(9)
 
 
 class Settled(NamedTuple):
     """What became of each set: `leader` int64 [rows] numbers the leaders that were open before, then the new ones in
-    order (`leads` bool [rows]: those of these rows); LEFT for another round; ALONE where a set may not lead and has no
+    order (`leads` bool [rows]: those of these rows); LEFT for another round; ALONE for a set that JOINS and has no
     leader. `similarity` float64 [rows] to the leader; 1 for leaders, 0 without one."""
 
     leader: Ints
@@ -63,7 +65,7 @@ class Leaders:
         self._state = np.zeros(9, dtype=np.int64)
         self._sets = np.empty(self._hashes, dtype=np.uint32)  # the system gives its pages as they are touched
         self._bounds = np.zeros(max_leaders + 1, dtype=np.int64)
-        self._heads = np.full(INDEX_SLOTS, -1, dtype=np.int32)
+        self._heads = np.zeros(INDEX_SLOTS, dtype=np.int32)  # number of the last entry from 1, 0 for none
         self._entries = np.empty((3, self._hashes // 2 + 1), dtype=np.int32)
         self._common = np.zeros(INDEX_SLOTS, dtype=np.uint8)
         self._seen = np.zeros(max_leaders, dtype=np.int64)
@@ -78,9 +80,12 @@ class Leaders:
         """How many pairs were compared so far."""
         return int(self._state[_COMPARED])
 
-    def take(self, starts: NDArray[np.bool_], may_lead: NDArray[np.bool_], hashes: Hashes, bounds: Ints) -> Settled:
-        """Settle the next rows. starts bool [rows]: the row begins a star. may_lead bool [rows]. The set of row i is
-        hashes[bounds[i]:bounds[i + 1]], uint32, ascending and without repeats (a signature is in its own order)."""
+    def take(self, starts: NDArray[np.bool_], may: NDArray[np.int8], hashes: Hashes, bounds: Ints) -> Settled:
+        """Settle the next rows. starts bool [rows]: the row begins a star. may int8 [rows]: ANY, LEADS or JOINS.
+
+        The set of row i is hashes[bounds[i]:bounds[i + 1]], uint32, ascending and without repeats (a signature is in
+        its own order).
+        """
         rows = len(starts)
         largest = int(np.diff(bounds).max(initial=0))
         if largest > len(self._sets) or largest > self._entries.shape[1]:
@@ -89,7 +94,7 @@ class Leaders:
         leads = np.zeros(rows, dtype=np.bool_)
         similarity = np.zeros(rows)
         _SETTLE(
-            starts, may_lead, hashes, np.ascontiguousarray(bounds, dtype=np.int64), self._mode, self._threshold,
+            starts, may, hashes, np.ascontiguousarray(bounds, dtype=np.int64), self._mode, self._threshold,
             self._hashes, self._state, self._sets, self._bounds, self._heads, self._entries, self._common, self._seen,
             leader, leads, similarity,
         )  # fmt: skip
@@ -171,7 +176,7 @@ def _forget_index(state: Ints, heads: Any, entries: Any, common: Any) -> None:
     if state[_INDEXED] == 0:
         return
     for entry in range(state[_ENTRIES]):
-        heads[entries[2, entry]] = -1
+        heads[entries[2, entry]] = 0
     for slot in range(common.size):
         common[slot] = 0
     state[_INDEXED] = 0
@@ -196,7 +201,7 @@ def _index(threshold: float, state: Ints, sets: Hashes, bounds: Ints, heads: Any
                     continue
                 entry = state[_ENTRIES]
                 entries[0, entry], entries[1, entry], entries[2, entry] = heads[slot], leader, slot
-                heads[slot] = entry
+                heads[slot] = entry + 1
                 state[_ENTRIES] += 1
                 wanted -= 1
     state[_INDEXED] = state[_OPEN]
@@ -208,7 +213,7 @@ def _compile(sources: str) -> Any:
     @cached
     def _settle(
         starts: NDArray[np.bool_],
-        may_lead: NDArray[np.bool_],
+        may: NDArray[np.int8],
         hashes: Hashes,
         row_bounds: Ints,
         mode: int,
@@ -238,6 +243,8 @@ def _compile(sources: str) -> Any:
             best = -1
             known = state[_OPEN]
             one_by_one = known if mode != JACCARD or known <= INDEX_FROM or threshold <= 0.0 else 1
+            if may[row] == LEADS:
+                one_by_one = known = 0
             for number in range(one_by_one):
                 state[_COMPARED] += 1
                 found = _similarity(mode, threshold, mine, sets[bounds[number] : bounds[number + 1]])
@@ -256,9 +263,9 @@ def _compile(sources: str) -> Any:
                             continue
                         wanted -= 1
                         entry = heads[slot]
-                        while entry >= 0:
-                            number = entries[1, entry]
-                            entry = entries[0, entry]
+                        while entry > 0:
+                            number = entries[1, entry - 1]
+                            entry = entries[0, entry - 1]
                             # the first leader was compared already
                             if number == 0 or seen[number] == state[_ASKED] or (0 <= best <= number):
                                 continue
@@ -271,9 +278,10 @@ def _compile(sources: str) -> Any:
             if best >= 0:
                 leader[row] = state[_BASE] + best
                 continue
-            if not may_lead[row]:
+            if may[row] == JOINS:
                 leader[row] = LEFT if state[_FULL] else ALONE
                 continue
+            known = state[_OPEN]
             taken = state[_USED] + mine.size
             prefixes = state[_PREFIXES] + (_prefix_length(threshold, mine.size) if mode == JACCARD else 0)
             fits = taken <= room and known + 1 < bounds.size and prefixes <= entries.shape[1]

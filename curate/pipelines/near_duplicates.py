@@ -13,7 +13,8 @@
 7. *sets* and *compare* again, now from the best document on: a document is dropped only for its own similarity to the
    one that is kept. Those too far from it have leaders of their own. With ``chain = true`` a path of edges is enough.
 
-Against older runs (`older_runs.py`), stars are made of their documents, which alone may lead, and of this run's.
+Against older runs (`older_runs.py`), stars are made of their documents, all of which lead, and of this run's, which
+never do.
 No step holds more than the leaders of one star and a few blocks in memory.
 """
 
@@ -26,7 +27,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.dedup.leaders import LEADER_BYTES, LEFT, Leaders
+from curate.dedup.leaders import ANY, JOINS, LEADER_BYTES, LEADS, LEFT, Leaders
 from curate.dedup.minhash import MinHashSettings
 from curate.dedup.shingles import shingles
 from curate.engine.exchange import SORT_BYTES, merge, write_merged, write_run
@@ -205,9 +206,9 @@ class Walk:
         column = batch.column("set")
         offsets = column.offsets.to_numpy().astype(np.int64)
         hashes = column.values.to_numpy()[offsets[0] : offsets[-1]]
-        may_lead = rows["role"] == ROOT if self._older else np.ones(len(batch), dtype=bool)
-        settled = self.settler.take(starts, may_lead, hashes, offsets - offsets[0])
-        # who may not lead and found no leader is in neither
+        older = np.where(rows["role"] == ROOT, LEADS, JOINS)
+        may = (older if self._older else np.full(len(batch), ANY)).astype(np.int8)
+        settled = self.settler.take(starts, may, hashes, offsets - offsets[0])
         led = np.flatnonzero((settled.leader >= 0) & ~settled.leads)
         leaders = {name: np.concatenate([self._leaders[name], rows[name][settled.leads]]) for name in SET_SORT}
         counts = np.concatenate([self._counts, np.zeros(int(settled.leads.sum()), dtype=np.int64)])

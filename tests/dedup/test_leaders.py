@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.dedup.leaders import ALONE, LEFT, Leaders
+from curate.dedup.leaders import ALONE, ANY, JOINS, LEADS, LEFT, Leaders
 
 Kind = Literal["jaccard", "containment"] | None
 Star = list[list[int]]
@@ -71,7 +71,7 @@ def one_round(
         hashes = np.array([value for one in sets for value in one], dtype=np.uint32)
         bounds = np.cumsum([0, *map(len, sets)], dtype=np.int64)
         known = known[len(known) - leaders.open :] if leaders.open else []
-        done = leaders.take(np.array(starts, dtype=bool), np.ones(len(rows), dtype=bool), hashes, bounds)
+        done = leaders.take(np.array(starts, dtype=bool), np.full(len(rows), ANY, np.int8), hashes, bounds)
         known += [row for row, leads in zip(rows, done.leads.tolist(), strict=True) if leads]
         for place, leader, similarity in zip(rows, done.leader.tolist(), done.similarity.tolist(), strict=True):
             if leader == LEFT:
@@ -124,19 +124,57 @@ def test_the_index_finds_every_first_leader(seed: int, threshold: float, shared:
     assert settle([star], threshold, "jaccard", [50])[0] == [plain_leaders(star, threshold, "jaccard")]
 
 
-def test_who_may_not_lead_joins_or_stays_alone() -> None:
+def test_who_leads_is_compared_with_nobody_and_who_joins_never_leads() -> None:
     leaders = Leaders(0.5, "jaccard")
-    sets = [[1, 2], [5, 6], [1, 2, 3], [8], [8]]
+    sets = [[1, 2], [1, 2], [5, 6], [1, 2, 3], [8], [8], [5, 6, 7]]
     hashes = np.array([value for one in sets for value in one], dtype=np.uint32)
     bounds = np.cumsum([0, *map(len, sets)], dtype=np.int64)
-    starts = np.arange(5) == 0
-    assert leaders.take(starts, np.arange(5) < 2, hashes, bounds).leader.tolist() == [0, 1, 0, ALONE, ALONE]
+    may = np.array([LEADS] * 3 + [JOINS] * 4, dtype=np.int8)
+    found = leaders.take(np.arange(7) == 0, may, hashes, bounds)
+    assert found.leader.tolist() == [0, 1, 2, 0, ALONE, ALONE, 2]
+    assert found.leads.tolist() == [True] * 3 + [False] * 4
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(SETS, min_size=1, max_size=9), st.lists(SETS, max_size=9), THRESHOLDS, st.integers(4, 100), CUTS)
+def test_members_find_the_first_of_those_that_lead_in_any_memory(
+    first: Star, members: Star, threshold: float, memory_bytes: int, cuts: list[int]
+) -> None:
+    star = first + members
+    waiting = list(range(len(star)))
+    found: dict[int, int] = {}
+    while waiting:
+        leaders = Leaders(threshold, "jaccard", memory_bytes)
+        known: list[int] = []
+        left: list[int] = []
+        for rows in np.split(np.array(waiting), sorted({min(cut, len(waiting)) for cut in cuts})):
+            if not len(rows):
+                continue
+            sets = [star[row] for row in rows]
+            hashes = np.array([value for one in sets for value in one], dtype=np.uint32)
+            bounds = np.cumsum([0, *map(len, sets)], dtype=np.int64)
+            may = np.where(rows < len(first), LEADS, JOINS).astype(np.int8)
+            done = leaders.take(rows == waiting[0], may, hashes, bounds)
+            known += rows[done.leads].tolist()
+            for row, leader in zip(rows.tolist(), done.leader.tolist(), strict=True):
+                if leader == LEFT:
+                    left.append(row)
+                elif leader >= 0:
+                    found[row] = known[leader]
+        assert len(left) < len(waiting)
+        waiting = left
+    near = [
+        next((at for at, one in enumerate(first) if plain_similarity(mine, one, "jaccard") >= threshold), None)
+        for mine in members
+    ]
+    expected = {len(first) + at: leader for at, leader in enumerate(near) if leader is not None}
+    assert found == expected | {row: row for row in range(len(first))}
 
 
 def one_star(leaders: Leaders, sets: list[Any]) -> np.ndarray:
     hashes = np.concatenate(sets).astype(np.uint32)
     bounds = np.cumsum([0, *map(len, sets)], dtype=np.int64)
-    return leaders.take(np.arange(len(sets)) == 0, np.ones(len(sets), dtype=bool), hashes, bounds).leader
+    return leaders.take(np.arange(len(sets)) == 0, np.full(len(sets), ANY, np.int8), hashes, bounds).leader
 
 
 def test_boilerplate_with_a_little_of_its_own_is_compared_with_few_others() -> None:

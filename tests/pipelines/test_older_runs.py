@@ -143,6 +143,16 @@ def test_several_older_runs_and_chains_of_them(start: Start) -> None:
     assert kept == {page(50 + n) for n in range(5)} | {page(8, "end"), page(9, "end")}
 
 
+def test_older_runs_that_kept_near_copies_of_each_other(start: Start) -> None:
+    one, _ = start("one", first(5))
+    two, _ = start("two", [(f"two-{n}", page(n, "other")) for n in range(5)])
+    folder, _ = start("three", second(), f'against = ["{one}", "{two}"]')
+    verdicts, texts = texts_of(folder)
+    assert {texts[name] for name, row in verdicts.items() if row["keep"]} == {page(50 + n) for n in range(5)}
+    kept = {name for run_folder in (one, two) for name in texts_of(run_folder)[1]}
+    assert {row["kept_id"].hex() for row in verdicts.values() if not row["keep"]} <= kept
+
+
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
