@@ -211,7 +211,9 @@ class _Step:
 
     def cost(self) -> str:
         """Return what verification came to, as a sentence."""
-        what = "shingle sets" if self._chosen.verify == "exact" else "signatures"
+        sets = ["shingle sets"] if self._chosen.verify == "exact" else []
+        signatures = ["signatures"] if self._chosen.against or not sets else []
+        what = " and ".join(sets + signatures)
         return (
             f"{self._reason}: verification: {self._compared:,} pairs compared, {self._similar:,} similar, "
             f"{self._moved_bytes:,} bytes of {what} moved"

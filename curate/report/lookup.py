@@ -107,7 +107,6 @@ def look_up(
     *,
     step: str | None = None,
     threshold: float | None = None,
-    index_documents: int = INDEX_DOCUMENTS,
 ) -> list[Lookup]:
     """Return the near-duplicates of (name, text) pairs among the documents that a finished run had signed, in the order
     of the texts. `step` is the MinHash step that is meant where a run has several; `threshold` is its own if not given.
@@ -119,7 +118,7 @@ def look_up(
     least = manifest.settings.threshold if threshold is None else threshold
     hits = [
         hit
-        for block in _blocks(manifest.files, index_documents)
+        for block in _blocks(manifest.files, INDEX_DOCUMENTS)
         for hit in _hits(block, asked, manifest.settings, least)
     ]
     told = _documents(manifest.files, hits)

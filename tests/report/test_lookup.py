@@ -20,6 +20,7 @@ from curate.dedup.minhash import MinHashSettings, band_keys, signatures, to_data
 from curate.errors import RecipeError
 from curate.pipelines.recipe import load_recipe
 from curate.pipelines.run import Options, run
+from curate.report import lookup
 from curate.report.lookup import Lookup, look_up, make_index, read_texts_to_look_up
 
 
@@ -74,10 +75,11 @@ def test_the_index_of_datasketch_and_our_bands_find_the_same_candidates() -> Non
 
 @pytest.mark.parametrize("index_documents", [50_000, 3, 1])
 def test_every_document_near_to_a_text_is_told_with_what_became_of_it(
-    finished: pathlib.Path, index_documents: int
+    finished: pathlib.Path, monkeypatch: pytest.MonkeyPatch, index_documents: int
 ) -> None:
+    monkeypatch.setattr(lookup, "INDEX_DOCUMENTS", index_documents)
     texts = [("new", page(0, "other")), ("far", page(77)), ("short", "only four words here"), ("same", page(3))]
-    found = look_up(str(finished), texts, index_documents=index_documents)
+    found = look_up(str(finished), texts)
     assert [(one.text, one.short, len(one.near)) for one in found] == [
         ("new", False, 3), ("far", False, 0), ("short", True, 0), ("same", False, 1),
     ]  # fmt: skip
