@@ -116,7 +116,7 @@ class _Step:
 
     def meet(self, older: Sequence[OlderFile], signatures: Sequence[FileRef]) -> list[Receipt]:
         """Find this run's documents that are near one that an older run kept, by their signatures."""
-        theirs = [Side(file.name, file.handle, file.rows, file.signatures, file.verdicts) for file in older]
+        theirs = [Side(file.name, file.identity, file.rows, file.signatures, file.verdicts) for file in older]
         sides = [*theirs, *self.sides(signatures)]
         return self.compare("older", self.find_stars("-older", sides), sides)
 
@@ -124,11 +124,12 @@ class _Step:
         """Cut signatures into bands, and ask for the comparison of documents that share one."""
         pipeline, reason = self._pipeline, self._reason
         meets = any(side.part is None for side in sides)
+        shape = {name: self._settings[name] for name in (*SHAPING, "bands", "rows")}
         specs = [
             pipeline.spec(
                 "minhash.bands",
                 side.name,
-                {"settings": self._settings, "part": side.handle, "rows": side.rows}
+                {"settings": shape, "part": side.handle, "rows": side.rows}
                 | ({"new": int(side.part is not None)} if meets else {}),
                 signatures=[side.signatures],
                 verdicts=[side.verdicts],

@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from curate import storage
-from curate.dedup.minhash import SCHEME, MinHashSettings
+from curate.dedup.minhash import MINHASH, SCHEME, MinHashSettings
 from curate.engine.tasks import FileRef, canonical_json, hash_json
 from curate.errors import InputError, RecipeError
 from curate.pipelines.recipe import DedupStep, Recipe, resolve_steps
@@ -33,10 +33,9 @@ AGREE: Final = (
 
 
 class OlderFile(NamedTuple):
-    """A documents file of an older run: its name in messages, the name that rows are sent to, its rows, its files."""
+    """A documents file of an older run: its name in messages, its rows, and its files (`documents` as a URI)."""
 
     name: str
-    handle: str
     rows: int
     documents: str
     signatures: FileRef
@@ -44,7 +43,7 @@ class OlderFile(NamedTuple):
 
     @property
     def identity(self) -> str:
-        """What the file says: its signatures, and which of them were kept."""
+        """What the file says, wherever it lies: its signatures, and which of these documents were kept."""
         return hash_json([self.signatures.id, self.verdicts.id])
 
 
@@ -104,9 +103,7 @@ def read_signature_manifest(run: str, step: str | None = None) -> Signatures:
 def _older_file(run: str, entry: Mapping[str, Any]) -> OlderFile:
     refs = {name: FileRef(**entry[name]) for name in ("signatures", "verdicts")}
     places = {name: replace(ref, path=storage.join(run, ref.path)) for name, ref in refs.items()}
-    # by contents: where an older run lies is no part of any task
-    handle = hash_json([refs["signatures"].id, refs["verdicts"].id])
-    return OlderFile(entry["name"], handle, entry["rows"], storage.join(run, entry["documents"]), **places)
+    return OlderFile(entry["name"], entry["rows"], storage.join(run, entry["documents"]), **places)
 
 
 def _minhash_steps(recipe: Recipe) -> list[DedupStep]:
@@ -121,7 +118,8 @@ def _made(recipe: Recipe, step: DedupStep) -> dict[str, Any]:
     cleaners = [view.name for view in views_of(recipe) if view.cleaner]
     views = [] if step.view == EXTRACTED else cleaners[: cleaners.index(step.view) + 1]
     settings = step.settings.model_dump(mode="json", exclude={"against", "max_edges_in_memory"})
-    return {"settings": settings, "made": {"scheme": SCHEME}, "view": step.view, "views": views}
+    made = {"scheme": SCHEME, "version": MINHASH.version}
+    return {"settings": settings, "made": made, "view": step.view, "views": views}
 
 
 def older_files(recipe: Recipe, name: str) -> list[OlderFile]:
