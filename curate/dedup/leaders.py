@@ -8,9 +8,12 @@ Only leaders are remembered, and only those of the star that is open. Where they
 that would lead are *left*, and so is every later set of their star that no remembered leader is similar to: given
 again, in the same order, as a star of their own, they come to what they would have come to with room for all.
 
-With more than a few leaders an index tells which ones may be similar: sets of a Jaccard similarity t share one of their
-first |x| - ⌈t|x|⌉ + 1 elements in any order (prefix filter: Chaudhuri, Ganti, Kaushik, ICDE 2006). What the first
-leaders have in common comes last in ours, so boilerplate does not make candidates of all of them.
+With more than a few leaders an index tells which ones may be similar by Jaccard. Elements that several leaders share
+are *common*, the others rare. In an order in which rare elements come first, similar sets share one of their first
+|x| - ⌈t|x|⌉ + 1 elements (prefix filter: Chaudhuri, Ganti, Kaushik, ICDE 2006). If that is a rare one, the index lists
+it. If not, they share no rare element at all, and have to be similar by their common ones alone: how many of these
+each has tells whether that can be. So pages of one template cost next to nothing unless they are near-duplicates.
+For containment and for signatures there is no index: leaders are compared one by one, at about 1 µs and 0.05 µs a pair.
 """
 
 from __future__ import annotations
@@ -23,17 +26,19 @@ from numpy.typing import NDArray
 from curate.dedup.compiled import Hashes, Ints, as_int, cached, compiled, source_digest
 from curate.dedup.similarity import Similarity
 
-LEADER_BYTES: Final = 32 << 20
-"""Bytes of sets that the leaders of one star may take; with their index, all takes twice that."""
+LEADER_BYTES: Final = 16 << 20
+"""Bytes of sets that the leaders of one star may take; with their index, all takes about 70 MB."""
 MAX_LEADERS: Final = 1 << 18
-INDEX_SLOTS: Final = 1 << 20
+INDEX_SLOTS: Final = 1 << 22
+COMMON_FROM: Final = 3
+"""Leaders that share an element from which on it is common."""
 INDEX_FROM: Final = 8
 """Leaders that are compared one by one; with more of them the index is asked."""
 LEFT, ALONE = -1, -2
 ANY, LEADS, JOINS = 0, 1, 2
 """What a set may be: a leader or a member, as it comes; a leader without a look at others; a member or nothing."""
 JACCARD, CONTAINMENT, ESTIMATED = 0, 1, 2
-_OPEN, _USED, _BASE, _FULL, _PREFIXES, _INDEXED, _ENTRIES, _ASKED, _COMPARED = range(9)
+_OPEN, _USED, _BASE, _FULL, _PREFIXES, _INDEXED, _BUILT, _ENTRIES, _PLAIN, _WASTED, _ASKED, _COMPARED = range(12)
 
 
 class Settled(NamedTuple):
@@ -62,13 +67,14 @@ class Leaders:
         self._threshold = threshold
         self._mode = ESTIMATED if kind is None else CONTAINMENT if kind == "containment" else JACCARD
         self._hashes = max(1, memory_bytes // 4)
-        self._state = np.zeros(9, dtype=np.int64)
+        self._state = np.zeros(12, dtype=np.int64)
         self._sets = np.empty(self._hashes, dtype=np.uint32)  # the system gives its pages as they are touched
         self._bounds = np.zeros(max_leaders + 1, dtype=np.int64)
         self._heads = np.zeros(INDEX_SLOTS, dtype=np.int32)  # number of the last entry from 1, 0 for none
         self._entries = np.empty((3, self._hashes // 2 + 1), dtype=np.int32)
-        self._common = np.zeros(INDEX_SLOTS, dtype=np.uint8)
-        self._seen = np.zeros(max_leaders, dtype=np.int64)
+        self._shared = np.zeros(INDEX_SLOTS, dtype=np.uint8)
+        # of each leader: when it was last compared, its common elements; then the leaders of mostly common ones
+        self._leaders = np.zeros((3, max_leaders), dtype=np.int64)
 
     @property
     def open(self) -> int:
@@ -95,8 +101,8 @@ class Leaders:
         similarity = np.zeros(rows)
         _SETTLE(
             starts, may, hashes, np.ascontiguousarray(bounds, dtype=np.int64), self._mode, self._threshold,
-            self._hashes, self._state, self._sets, self._bounds, self._heads, self._entries, self._common, self._seen,
-            leader, leads, similarity,
+            self._hashes, self._state, self._sets, self._bounds, self._heads, self._entries, self._shared,
+            self._leaders, leader, leads, similarity,
         )  # fmt: skip
         return Settled(leader, leads, similarity)
 
@@ -172,39 +178,121 @@ def _prefix_length(threshold: float, size: int) -> int:
 
 
 @compiled
-def _forget_index(state: Ints, heads: Any, entries: Any, common: Any) -> None:
-    if state[_INDEXED] == 0:
-        return
-    for entry in range(state[_ENTRIES]):
-        heads[entries[2, entry]] = 0
-    for slot in range(common.size):
-        common[slot] = 0
-    state[_INDEXED] = 0
-    state[_ENTRIES] = 0
+def _is_common(shared: Any, value: Any) -> bool:
+    return bool(shared[as_int(value) & (shared.size - 1)] >= COMMON_FROM)
 
 
 @compiled
-def _index(threshold: float, state: Ints, sets: Hashes, bounds: Ints, heads: Any, entries: Any, common: Any) -> None:
-    """Bring all leaders into the index. Elements that two of the first leaders share are common ever after."""
-    mask = heads.size - 1
-    if state[_INDEXED] == 0:
-        for at in range(bounds[state[_OPEN]]):
-            slot = as_int(sets[at]) & mask
-            common[slot] = min(2, common[slot] + 1)
-    for leader in range(state[_INDEXED], state[_OPEN]):
+def _forget_index(state: Ints, sets: Hashes, bounds: Ints, heads: Any, entries: Any, shared: Any) -> None:
+    for entry in range(state[_ENTRIES]):
+        heads[entries[2, entry]] = 0
+    for at in range(bounds[state[_BUILT]]):
+        shared[as_int(sets[at]) & (shared.size - 1)] = 0
+    state[_INDEXED], state[_BUILT], state[_ENTRIES], state[_PLAIN], state[_WASTED] = 0, 0, 0, 0, 0
+
+
+@compiled
+def _count_shared(state: Ints, sets: Hashes, bounds: Ints, shared: Any) -> None:
+    """Count in how many leaders each element is."""
+    for at in range(bounds[state[_OPEN]]):
+        slot = as_int(sets[at]) & (shared.size - 1)
+        if shared[slot] < COMMON_FROM:
+            shared[slot] += 1
+    state[_BUILT] = state[_OPEN]
+
+
+@compiled
+def _index(
+    threshold: float, state: Ints, sets: Hashes, bounds: Ints, heads: Any, entries: Any, shared: Any, leaders: Ints
+) -> None:
+    """Bring all leaders into the index: the rare elements of their prefixes, and which of them are mostly common."""
+    known, built = state[_OPEN], state[_BUILT]
+    if built == 0 or (state[_WASTED] > 4 * known and known > built + built // 8):
+        # what has come since then may be common by now: a new index costs about as much as a comparison with each
+        _forget_index(state, sets, bounds, heads, entries, shared)
+        _count_shared(state, sets, bounds, shared)
+    for leader in range(state[_INDEXED], known):
         start, end = bounds[leader], bounds[leader + 1]
         wanted = _prefix_length(threshold, end - start)
-        for kind in range(2):
-            for at in range(start, end):
-                slot = as_int(sets[at]) & mask
-                if wanted == 0 or (common[slot] >= 2) != (kind == 1):
-                    continue
+        leaders[1, leader] = 0
+        for at in range(start, end):
+            if _is_common(shared, sets[at]):
+                leaders[1, leader] += 1
+            elif wanted > 0:
+                slot = as_int(sets[at]) & (heads.size - 1)
                 entry = state[_ENTRIES]
                 entries[0, entry], entries[1, entry], entries[2, entry] = heads[slot], leader, slot
                 heads[slot] = entry + 1
                 state[_ENTRIES] += 1
                 wanted -= 1
-    state[_INDEXED] = state[_OPEN]
+        if leaders[1, leader] >= _least_common(threshold, end - start):
+            leaders[2, state[_PLAIN]] = leader
+            state[_PLAIN] += 1
+    state[_INDEXED] = known
+
+
+@compiled
+def _least_common(threshold: float, size: int) -> int:
+    """How many common elements a set has at least that is similar to another by common elements alone."""
+    return as_int(threshold * size) - 1
+
+
+@compiled
+def _ask_index(
+    threshold: float,
+    mine: Hashes,
+    state: Ints,
+    sets: Hashes,
+    bounds: Ints,
+    heads: Any,
+    entries: Any,
+    shared: Any,
+    leaders: Ints,
+) -> tuple[int, float]:
+    """The first leader but number 0 that is similar, and how similar; -1 if there is none."""
+    state[_ASKED] += 1
+    best, similarity = -1, 0.0
+    common = 0
+    wanted = _prefix_length(threshold, mine.size)
+    for at in range(mine.size):
+        if _is_common(shared, mine[at]):
+            common += 1
+            continue
+        entry = heads[as_int(mine[at]) & (heads.size - 1)] if wanted > 0 else 0
+        wanted -= 1
+        while entry > 0:
+            number = entries[1, entry - 1]
+            entry = entries[0, entry - 1]
+            if number == 0 or leaders[0, number] == state[_ASKED] or (0 <= best <= number):
+                continue
+            leaders[0, number] = state[_ASKED]
+            found = _compare(threshold, mine, number, state, sets, bounds)
+            if found >= threshold:
+                best, similarity = number, found
+    if common < _least_common(threshold, mine.size):
+        return best, similarity
+    for place in range(state[_PLAIN]):
+        number = leaders[2, place]
+        if 0 <= best <= number:
+            break
+        size = bounds[number + 1] - bounds[number]
+        if min(common, leaders[1, number]) < _needed(JACCARD, threshold, mine.size, size):
+            continue
+        if number == 0 or leaders[0, number] == state[_ASKED]:
+            continue
+        found = _compare(threshold, mine, number, state, sets, bounds)
+        if found >= threshold:
+            return number, found
+    return best, similarity
+
+
+@compiled
+def _compare(threshold: float, mine: Hashes, number: int, state: Ints, sets: Hashes, bounds: Ints) -> float:
+    state[_COMPARED] += 1
+    found = _similarity(JACCARD, threshold, mine, sets[bounds[number] : bounds[number + 1]])
+    if found < threshold:
+        state[_WASTED] += 1
+    return found
 
 
 def _compile(sources: str) -> Any:
@@ -224,8 +312,8 @@ def _compile(sources: str) -> Any:
         bounds: Ints,
         heads: Any,
         entries: Any,
-        common: Any,
-        seen: Ints,
+        shared: Any,
+        leaders: Ints,
         leader: Ints,
         leads: NDArray[np.bool_],
         similarity: NDArray[np.float64],
@@ -233,10 +321,10 @@ def _compile(sources: str) -> Any:
         sources  # noqa: B018 - part of the key of the cache on disk
         total = state[_OPEN]
         state[_BASE] = 0
-        mask = heads.size - 1
         for row in range(starts.size):
             if starts[row]:
-                _forget_index(state, heads, entries, common)
+                if state[_INDEXED]:
+                    _forget_index(state, sets, bounds, heads, entries, shared)
                 state[_BASE] = total
                 state[_OPEN], state[_USED], state[_FULL], state[_PREFIXES] = 0, 0, 0, 0
             mine = hashes[row_bounds[row] : row_bounds[row + 1]]
@@ -253,28 +341,10 @@ def _compile(sources: str) -> Any:
                     similarity[row] = found
                     break
             if best < 0 and one_by_one < known:
-                _index(threshold, state, sets, bounds, heads, entries, common)
-                wanted = _prefix_length(threshold, mine.size)
-                state[_ASKED] += 1
-                for kind in range(2):
-                    for at in range(mine.size):
-                        slot = as_int(mine[at]) & mask
-                        if wanted == 0 or (common[slot] >= 2) != (kind == 1):
-                            continue
-                        wanted -= 1
-                        entry = heads[slot]
-                        while entry > 0:
-                            number = entries[1, entry - 1]
-                            entry = entries[0, entry - 1]
-                            # the first leader was compared already
-                            if number == 0 or seen[number] == state[_ASKED] or (0 <= best <= number):
-                                continue
-                            seen[number] = state[_ASKED]
-                            state[_COMPARED] += 1
-                            found = _similarity(mode, threshold, mine, sets[bounds[number] : bounds[number + 1]])
-                            if found >= threshold:
-                                best = number
-                                similarity[row] = found
+                _index(threshold, state, sets, bounds, heads, entries, shared, leaders)
+                best, similarity[row] = _ask_index(
+                    threshold, mine, state, sets, bounds, heads, entries, shared, leaders
+                )
             if best >= 0:
                 leader[row] = state[_BASE] + best
                 continue

@@ -30,9 +30,9 @@ from curate.pipelines.run import Options, run
 FREQUENT: Final = 500
 WORDS: Final = 60
 THRESHOLD: Final = 0.8
-LEFT_APART: Final = 0.01
+LEFT_APART: Final = 0.001
 """Share of the documents that may be in a smaller cluster than the oracle says where copies are around the threshold;
-0.006 was reached."""
+0.0002 was reached."""
 
 
 class Corpus(NamedTuple):
