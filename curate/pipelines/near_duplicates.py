@@ -122,8 +122,9 @@ def send_sets(task: Task) -> None:
 
     def rows() -> Iterator[pa.RecordBatch]:
         for numbers, columns, sets in _asked_sets(task, np.unique(request["row"]).astype(np.int64)):
-            bounds = np.searchsorted(request["row"], [numbers[0], numbers[-1] + 1])
-            mine = slice(int(bounds[0]), int(bounds[1]))
+            # of rows that are left out, being in quarantine, nothing is sent
+            low, high = np.searchsorted(request["row"], [numbers[0], numbers[-1] + 1])
+            mine = low + np.flatnonzero(np.isin(request["row"][low:high], numbers.astype(np.uint64)))
             at = np.searchsorted(numbers, request["row"][mine].astype(np.int64))
             wanted = {name: request[name][mine] for name in ("star_hi", "star_lo", "role", "row")}
             wanted |= {name: column[at] for name, column in columns.items()}

@@ -96,17 +96,19 @@ def sign(task: Task) -> None:
         ]
         return pa.record_batch(arrays, schema=schema)
 
-    with task.write("signatures", "signatures/{key}-{number}.arrow") as output:
-        with pa.ipc.new_file(output.path, schema) as writer:
-            for first, batch in read_batches(task, task.input("documents"), columns):
-                numbers = np.flatnonzero(keep[first : first + len(batch)])
-                if not len(numbers):
-                    continue
-                chosen = batch.take(pa.array(numbers)).append_column("row", pa.array(first + numbers))
-                found = [signed(piece) for piece in pieces(task, chosen)]
-                if found:
-                    writer.write_batch(concat(found))
-                    output.rows += sum(map(len, found))
+    with (
+        task.write("signatures", "signatures/{key}-{number}.arrow") as output,
+        pa.ipc.new_file(output.path, schema) as writer,
+    ):
+        for first, batch in read_batches(task, task.input("documents"), columns):
+            numbers = np.flatnonzero(keep[first : first + len(batch)])
+            if not len(numbers):
+                continue
+            chosen = batch.take(pa.array(numbers)).append_column("row", pa.array(first + numbers))
+            found = [signed(piece) for piece in pieces(task, chosen)]
+            if found:
+                writer.write_batch(concat(found))
+                output.rows += sum(map(len, found))
 
 
 def read_signatures(uri: str) -> Iterator[Signed]:
