@@ -191,9 +191,9 @@ def test_a_giant_cluster_is_joined_in_files_as_in_memory(tmp_path: pathlib.Path)
     ends = ["".join("abcdefghij"[int(digit)] for digit in str(number)) for number in range(5000)]
     texts = [f"{text} {end}" for text, end in zip(boilerplate(1, shared=100, own=0) * 5000, ends, strict=True)]
     found = []
-    for name, chosen in (("memory", ""), ("files", "max_edges_in_memory = 100")):
+    for name, chosen in (("memory", ""), ("files", "\nmax_edges_in_memory = 100")):
         (tmp_path / name).mkdir()
-        stats, _ = finished(tmp_path / name, texts, chosen)
+        stats, _ = finished(tmp_path / name, texts, f'alarm = "off"{chosen}')
         found.append((stats["dropped"], stats["minhash.compare similar"], stats["duplicates.apply changes"]))
     assert found[0] == found[1]
     assert found[0][0] > 4990
