@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from curate.pipelines.sample import write_sample
     from curate.report.audit import StepAudit, read_audit
     from curate.report.clusters import StepClusters, read_clusters
+    from curate.report.lookup import Lookup, look_up
     from curate.report.samples import Sample, read_samples
     from curate.report.stats import Stats, read_stats
     from curate.shards.reader import ShardSet
@@ -56,6 +57,8 @@ _PLACES: Final = {
     "StepClusters": "curate.report.clusters:StepClusters",
     "read_audit": "curate.report.audit:read_audit",
     "StepAudit": "curate.report.audit:StepAudit",
+    "look_up": "curate.report.lookup:look_up",
+    "Lookup": "curate.report.lookup:Lookup",
     "ShardSet": "curate.shards.reader:ShardSet",
     "verify_shards": "curate.shards.verify:verify",
     "load_tokenizer": "curate.tokenize.registry:load",
@@ -70,7 +73,7 @@ __all__ = [
     "run", "load_recipe", "plan", "Recipe", "Options", "Summary", "Plan",
     # what it did
     "read_stats", "read_samples", "Stats", "Sample",
-    "read_clusters", "read_audit", "StepClusters", "StepAudit",
+    "read_clusters", "read_audit", "look_up", "StepClusters", "StepAudit", "Lookup",
     # what it made
     "ShardSet", "verify_shards", "load_tokenizer", "Tokenizer",
     # what it needs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -85,6 +86,33 @@ def dedup_sweep(
         show.show_json(_console(), [sweep.to_json() for sweep in sweeps])
     else:
         show_sweep(_console(), sweeps)
+
+
+@dedup_app.command("lookup")
+def dedup_lookup(
+    run: RunPath,
+    texts: Annotated[
+        list[str], typer.Argument(metavar="TEXTS", help="JSONL, Parquet, WARC …: a text a record; .txt; - for stdin.")
+    ],
+    step: StepOption = None,
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Least similarity to print; the step's own if not given.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find near-duplicates of new texts among the documents of a finished run, by its stored signatures."""
+    from curate.report import show
+    from curate.report.lookup import look_up, read_texts_to_look_up
+
+    tally: Counter[str] = Counter()
+    found = look_up(run, read_texts_to_look_up(texts, tally), step=step, threshold=threshold)
+    if as_json:
+        show.show_json(_console(), [one.to_json() for one in found])
+    else:
+        show.show_lookup(_console(), found)
+    for reason, count in sorted(tally.items()):
+        if reason.startswith("error."):
+            show.show_line(_console(stderr=True), f"{count} records could not be read: {reason}", "yellow")
 
 
 def _console(*, stderr: bool = False) -> Console:

@@ -16,7 +16,7 @@ from curate import errors
 PUBLIC = {
     "run", "load_recipe", "plan", "Recipe", "Options", "Summary", "Plan",
     "read_stats", "read_samples", "Stats", "Sample",
-    "read_clusters", "read_audit", "StepClusters", "StepAudit",
+    "read_clusters", "read_audit", "look_up", "StepClusters", "StepAudit", "Lookup",
     "ShardSet", "verify_shards", "load_tokenizer", "Tokenizer",
     "fetch_assets", "write_sample",
     "CurateError", "RecipeError", "InputError", "AssetError", "RetryableError", "StorageFullError", "LeaseError",

@@ -1,11 +1,11 @@
 """Exact dedup: documents whose normalised texts have the same xxh3-128 are one; the best of them stays.
 
-Kept is the document of the source with the highest priority, then the one with the smallest id. Normalisation is
-deliberately small: ``none`` compares bytes; ``whitespace`` (default) collapses every run of white space (Unicode
-White_Space and the separators U+001C to U+001F) to one space and strips the ends, so that line breaks and indentation
-do not tell copies apart; ``lower_alphanumeric`` keeps letters and digits alone, in lower case. No Unicode normal form
-is applied: differently composed characters are different texts. A text of which nothing is left is no copy of
-anything.
+Kept is the document of the source with the highest priority, then of the best quality, then with the smallest id.
+Normalisation is deliberately small: ``none`` compares bytes; ``whitespace`` (default) collapses every run of white
+space (Unicode White_Space and the separators U+001C to U+001F) to one space and strips the ends, so that line breaks
+and indentation do not tell copies apart; ``lower_alphanumeric`` keeps letters and digits alone, in lower case. No
+Unicode normal form is applied: differently composed characters are different texts. A text of which nothing is left is
+no copy of anything.
 
 Two different texts share a key with a probability of about n² / 2¹²⁹. xxh3 is no cryptographic hash: an author who
 wants two of his own pages to collide can do that, and loses one of them.
@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.dedup.keys import Dedup, DedupSettings, Rows, hash_words, priority_rank
+from curate.dedup.keys import Dedup, GroupSettings, Rows, hash_words, priority_rank
 
 Normalise = Literal["none", "whitespace", "lower_alphanumeric"]
 
@@ -29,7 +29,7 @@ _STRINGS_AT_ONCE: Final = 64
 _NOT_ALPHANUMERIC: Final = r"[^\pL\pM\pN]+"
 
 
-class ExactSettings(DedupSettings):
+class ExactSettings(GroupSettings):
     """Settings of an exact dedup step: what of a text is compared."""
 
     normalise: Normalise = "whitespace"

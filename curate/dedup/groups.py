@@ -1,4 +1,4 @@
-"""The reduce of every dedup by key: from rows sorted by (key, rank, id) to what happened to each document.
+"""The reduce of every dedup by key: from rows sorted by (key, rank, quality, id) to what happened to each document.
 
 Rows arrive in chunks and a group may span any number of them; only the first row of the open group is remembered, so a
 group of any size needs no memory. A dropped row leaves with its chunk. A kept row leaves when its group ends, because
@@ -14,7 +14,7 @@ import numpy as np
 
 from curate.errors import InvariantError
 
-ORDER = ("key_hi", "key_lo", "rank", "id_hi", "id_lo")
+ORDER = ("key_hi", "key_lo", "rank", "quality", "id_hi", "id_lo")
 
 Columns = dict[str, np.ndarray]
 
@@ -87,7 +87,7 @@ def _check_sorted(rows: Columns, last: Columns | None) -> None:
         rising |= equal & (before[name][1:] > before[name][:-1])
         equal &= before[name][1:] == before[name][:-1]
     if not bool((rising | equal).all()):
-        raise InvariantError("the rows of an exchange partition are not sorted by key, rank and id")
+        raise InvariantError("the rows of an exchange partition are not sorted by key, rank, quality and id")
 
 
 def _kept_ids(group: np.ndarray, heads: Columns, first: Columns | None, name: str) -> np.ndarray:

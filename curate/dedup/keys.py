@@ -1,28 +1,46 @@
 """What every dedup by key has in common: the rows that go into the exchange, and which of equal rows is the best.
 
-Rows of one key are one group. The exchange sorts by (key, rank, id), and the first row of a group is the one to keep:
-the smallest rank, then the smallest document id. Both are properties of the document, so no order of files, tasks or
-arrival can change the choice.
+Rows of one key are one group. The exchange sorts by (key, rank, quality, id), and the first row of a group is the one
+to keep: the smallest rank, then the best quality, then the smallest document id. All are properties of the document,
+so no order of files, tasks or arrival can change the choice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import xxhash
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 MAX_PRIORITY: Final = (1 << 23) - 1
 """Source priorities lie in -MAX_PRIORITY … MAX_PRIORITY: they share a 64-bit rank with a date in seconds."""
+_SIGN: Final = np.uint64(1 << 63)
+_WORST: Final = np.uint64((1 << 64) - 1)
 
 
 class DedupSettings(BaseModel):
     """Base of the settings of a dedup step: frozen, strict, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+Scope = Literal["global", "source", "language", "crawl"]
+"""Whose documents are compared with each other: all, or those of one source, one language or one crawl."""
+
+
+class GroupSettings(DedupSettings):
+    """What every dedup step of a recipe can say.
+
+    Of a group, the document of the source with the highest priority stays, then the one whose signal `quality` is the
+    largest (none is the least), then the one with the smallest id. Documents of different `scope` never meet.
+    """
+
+    quality: str | None = Field(default=None, min_length=1)
+    scope: Scope = "global"
 
 
 class Rows(NamedTuple):
@@ -71,6 +89,33 @@ def priority_rank(sources: pa.Array | pa.ChunkedArray, priorities: Mapping[str, 
     encoded = one_array(sources).dictionary_encode()
     ranks = [MAX_PRIORITY - priorities.get(name, 0) for name in encoded.dictionary.to_pylist()]
     return np.array(ranks, dtype=np.uint64)[encoded.indices.to_numpy(zero_copy_only=False)]
+
+
+def quality_rank(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """Return 64-bit ranks of a numeric signal, uint64 [rows]: the larger the value, the smaller; null is the largest.
+
+    Every int64 and every float64 keeps its place (0.0 and -0.0 are one): nothing is rounded.
+    """
+    column = one_array(values)
+    known = np.asarray(column.is_valid())
+    if pa.types.is_integer(column.type):
+        bits = pc.fill_null(column.cast(pa.int64()), 0).to_numpy(zero_copy_only=False).view(np.uint64)
+        rising = bits ^ _SIGN
+    else:
+        # IEEE 754: what is positive sorts by its bits, what is negative by their complement
+        doubles = pc.fill_null(column.cast(pa.float64()), 0.0).to_numpy(zero_copy_only=False) + 0.0
+        bits = doubles.view(np.uint64)
+        rising = np.where(bits >= _SIGN, ~bits, bits | _SIGN)
+    # the rank of the least int64 is that of null: both are the worst there is
+    return np.where(known, ~rising, _WORST)
+
+
+def scope_words(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """Return what tells scopes apart, uint64 [rows, 2]: xxh3-128 of each string; nulls are one scope of their own."""
+    encoded = one_array(values).dictionary_encode(null_encoding="encode")
+    names = (b"" if name is None else b"=" + name.encode() for name in encoded.dictionary.to_pylist())
+    words: np.ndarray = hash_words(names)[0][encoded.indices.to_numpy(zero_copy_only=False)]
+    return words
 
 
 def one_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:

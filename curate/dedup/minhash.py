@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from curate.dedup import fold_table
-from curate.dedup.keys import Dedup, DedupSettings
+from curate.dedup.keys import Dedup, GroupSettings
 from curate.dedup.shingles import MAX_NGRAM, UNITS, Unit, folded_scratch, hash_shingle
 from curate.dedup.shingles_kernel import K1, K2, SOURCES, U32, shingle_document
 from curate.dedup.similarity import Similarity
@@ -55,7 +55,7 @@ PRESETS: Final[dict[Preset, Shape]] = {
 }
 
 
-class MinHashSettings(DedupSettings):
+class MinHashSettings(GroupSettings):
     """Settings of a MinHash dedup step: what a shingle is, how candidates are found, when they are near-duplicates.
 
     The shape is FineWeb's 14 bands of 8 rows unless one is named by `preset`, given as `bands` and `rows`, or found for
@@ -73,6 +73,8 @@ class MinHashSettings(DedupSettings):
     similarity: Similarity = "jaccard"
     verify: Literal["exact", "estimated"] = "exact"  # by all shingles, or by the signatures
     chain: bool = False  # drop what a path of near-duplicates connects, however far from the document that is kept
+    against: tuple[str, ...] = Field(default=(), strict=False)  # finished runs: what is near to their kept goes
+    max_edges_in_memory: int = Field(4_000_000, ge=0)  # more are joined in files; both find the same
 
     @model_validator(mode="before")
     @classmethod
@@ -107,6 +109,8 @@ class MinHashSettings(DedupSettings):
             )
         if self.verify == "estimated" and self.similarity == "containment":
             raise ValueError('containment needs verify = "exact": signatures do not show the sizes of sets')
+        if self.against and self.similarity == "containment":
+            raise ValueError('against needs similarity = "jaccard": older runs are known by their signatures alone')
         if self.bands * self.rows > self.permutations:
             raise ValueError(
                 f"{self.bands} bands of {self.rows} rows need {self.bands * self.rows} permutations, "

@@ -1,7 +1,7 @@
 """URL dedup: documents with the same canonical URL are captures of one page; the newest one stays (Llama 3).
 
 Kept is the capture with the newest date (no date is the oldest), then the source with the highest priority, then the
-smallest id. Documents without a URL belong to no group.
+best quality, then the smallest id. Documents without a URL belong to no group.
 
 `canonical_url` goes further than RFC 3986 where crawls are known to repeat themselves, and each step that could join
 two different pages is a setting: http = https, ``www.`` goes, tracking and session parameters go, the other
@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from curate.dedup.keys import MAX_PRIORITY, Dedup, DedupSettings, Rows, hash_words, one_array, priority_rank
+from curate.dedup.keys import MAX_PRIORITY, Dedup, GroupSettings, Rows, hash_words, one_array, priority_rank
 
 TRACKING_PARAMETERS: Final = (
     "_ga", "_gl", "_hsenc", "_hsmi", "dclid", "fbclid", "gad_source", "gbraid", "gclid", "gclsrc", "igsh", "igshid",
@@ -51,7 +51,7 @@ _DOTS: Final = re.compile(r"\.{2,}")
 _PLAIN_HOST: Final = re.compile(r"[a-z0-9._-]+")
 
 
-class UrlSettings(DedupSettings):
+class UrlSettings(GroupSettings):
     """Settings of a URL dedup step: which differences between two URLs do not count.
 
     A name in `ignored_parameters` matches in any case; ``utm_*`` stands for every name with this beginning.

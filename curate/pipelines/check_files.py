@@ -11,6 +11,7 @@ from curate.filters.bad_words import ASSET as WORD_LISTS
 from curate.filters.bad_words import load_lists
 from curate.filters.language import known_languages
 from curate.filters.rules import check_language_codes
+from curate.pipelines.older_runs import older_mistakes
 from curate.pipelines.recipe import FilterStep, Recipe, TokenizerSettings, resolve_steps
 from curate.pipelines.units import Unit, list_units, local_asset, needed_assets, tokenizer_path, views_of
 from curate.tokenize import registry
@@ -30,6 +31,7 @@ def checked_units(recipe: Recipe) -> list[Unit]:
         listed = list_units(recipe)
     except RecipeError as error:
         mistakes += error.mistakes
+    mistakes += older_mistakes(recipe)
     try:
         check_models(recipe)
     except RecipeError as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from curate.dedup import DEDUPS
 from curate.engine.driver import check_barrier, total_flow
 from curate.pipelines.duplicates import DUPLICATE_SORT
+from curate.pipelines.standing import standing_settings
 
 if TYPE_CHECKING:
     from curate.pipelines.pipeline import Pipeline
@@ -28,7 +29,7 @@ def find_duplicates(pipeline: Pipeline, reason: str, kind: str, settings: Mappin
         "version": entry.version,
         "view": view,
         "views": pipeline.views if entry.needs_text else [],
-        "priorities": {source.name: source.priority for source in pipeline.recipe.sources},
+        **standing_settings(pipeline.recipe, settings),
     }
     specs = [
         replace(

@@ -24,6 +24,7 @@ from curate.pipelines.parts import (
     write_verdicts,
 )
 from curate.pipelines.quarantine import pieces
+from curate.pipelines.standing import read_standing
 from curate.pipelines.views import TEXT_DIGEST, concat, edits_column, view_text
 from curate.schema import VERDICT, id_words, ids_from_words
 
@@ -49,6 +50,7 @@ def scatter_duplicates(task: Task) -> None:
     settings = dedup.settings.model_validate(task.settings["settings"])
     part = part_handle(task.settings["part"])
     digests = read_parquet(task, task.input("signals"), [TEXT_DIGEST]).column(TEXT_DIGEST).to_numpy()
+    places = read_standing(task, task.settings)
     keep = read_kept(task, len(digests))
     views = task.settings["views"]
     columns = ["id", "url", "date", "source"]
@@ -76,9 +78,10 @@ def scatter_duplicates(task: Task) -> None:
         task.flows["kept"].add(chosen.column("id"))
         task.stats["without_key"] += int((~keys.valid).sum())
         columns_out = [
-            keys.key[:, 0],
-            keys.key[:, 1],
+            keys.key[:, 0] ^ places.scope[rows, 0],
+            keys.key[:, 1] ^ places.scope[rows, 1],
             keys.rank,
+            places.quality[rows],
             ids[:, 0],
             ids[:, 1],
             digests[rows].view(np.uint64),
@@ -143,6 +146,10 @@ def apply_duplicates(task: Task) -> None:
     batches = list(merge([task.uri(ref) for ref in task.inputs("runs")], part, part + 1))
     found = pa.Table.from_batches(batches, schema=CHANGE_ROW)
     task.stats["changes"] = len(found)
+    # of several documents that a document is near to, each of which would stay for it, the smallest id is named
+    found = found.sort_by([(name, "ascending") for name in ("row", "kept_hi", "kept_lo")])
+    row = found.column("row").to_numpy()
+    found = found.filter(pa.array(np.append(True, row[1:] != row[:-1])[: len(row)]))
     rows = found.column("row").to_numpy()
     drop = found.column("drop").to_numpy()
     dropped = np.zeros(len(verdicts), dtype=bool)

@@ -74,17 +74,24 @@ def total_of(receipts: Sequence[Receipt], fact: str) -> Flow:
     return total
 
 
-def shaping_settings(recipe: Recipe) -> dict[str, Any]:
-    """Return the part of a recipe that shapes the bytes of shards: no path, and nothing of how work is cut or run."""
+def shaping_settings(recipe: Recipe, older: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Return the part of a recipe that shapes the bytes of shards: no path, and nothing of how work is cut or run.
+    `older` identifies the older runs that dedup steps went against, by the step's name."""
     table = recipe.as_table()
     left_out = ("name", "description", "assets", "keep_text", "engine", "sources")
     settings = {key: value for key, value in table.items() if key not in left_out}
-    settings["sources"] = {source.name: {"priority": source.priority} for source in recipe.sources}
+    settings["sources"] = {
+        source.name: {"priority": source.priority} | ({"crawl": source.crawl} if source.crawl else {})
+        for source in recipe.sources
+    }
     for filter_table in settings["filters"].values():
         for words in ("title", "citation", "provenance"):
             filter_table.pop(words, None)
-    for step in settings["dedup"].values():
-        step.pop("alarm", None)
+    for name, step in settings["dedup"].items():
+        for key in ("alarm", "max_edges_in_memory", "against"):
+            step.pop(key, None)
+        if name in older:
+            step["against"] = list(older[name])
     settings["dedup"] = {name: step for name, step in settings["dedup"].items() if name not in IMPLIED}
     settings["mix"].pop("max_epochs", None)
     settings["read"].pop("batch_bytes", None)
@@ -124,7 +131,7 @@ def shard_spec(pipeline: Pipeline, identity: Mapping[str, Any], sources: Sequenc
         sources=tuple(sources),
         shard_bytes=settings.shard_bytes,
         packing=settings.packing,
-        run=hash_json(shaping_settings(pipeline.recipe)),
+        run=hash_json(shaping_settings(pipeline.recipe, pipeline.older)),
     )
 
 
@@ -157,7 +164,7 @@ def publish(
     manifest = build_manifest(
         entries,
         spec,
-        settings=shaping_settings(pipeline.recipe),
+        settings=shaping_settings(pipeline.recipe, pipeline.older),
         epochs=epochs,
         quarantined=pipeline.quarantined,
         repeats=repeats,

@@ -2,26 +2,49 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from curate.dedup import DEDUPS
 from curate.dedup.minhash import MinHashSettings, detection_curve
 from curate.engine.driver import check_barrier, total_flow
 from curate.engine.tasks import FileRef, Receipt, TaskSpec
-from curate.pipelines import near_duplicates
+from curate.pipelines.near_duplicate_components import CHANGED, LINK_SORT
+from curate.pipelines.near_duplicates import COMPARED, EDGE_SORT, REQUEST_SORT, SET_SORT, SIMILAR
+from curate.pipelines.older_runs import OlderFile, older_files
 from curate.pipelines.quarantine import BeginAgain
+from curate.pipelines.signatures import BAND_SORT, MEET_SORT, SHAPING
+from curate.pipelines.standing import standing_settings
 
 if TYPE_CHECKING:
-    from curate.pipelines.pipeline import Pipeline
+    from curate.pipelines.pipeline import Part, Pipeline
+
+NOT_IN_KEYS: Final = ("against", "max_edges_in_memory")
+"""Settings that are no part of a task: older runs are known by the contents of their files, and where components are
+found shapes nothing."""
+REASON: Final = "duplicate."
+
+
+class Side(NamedTuple):
+    """A documents file as it takes part in a step: its name in messages, the name that rows are sent to, how many rows
+    it has, and its files. `part` is None for one of an older run."""
+
+    name: str
+    handle: str
+    rows: int
+    signatures: FileRef
+    verdicts: FileRef | None
+    part: Part | None = None
 
 
 def near_duplicate_phases(reason: str) -> list[str]:
-    """Return the phases of a MinHash step with one round of comparisons each; more come as they are needed."""
+    """Return the phases of a MinHash step with one round of comparisons each; more come as they are needed, and others
+    before them with older runs."""
     compared = [f"{reason}-{which}-0-{what}" for which in ("verify", "final") for what in ("sets", "compare")]
     return [
-        f"{reason}-bands", f"{reason}-stars", *compared[:2], f"{reason}-components", *compared[2:], f"{reason}-apply",
+        f"{reason}-sign", f"{reason}-bands", f"{reason}-stars", *compared[:2], f"{reason}-components", *compared[2:],
+        f"{reason}-apply",
     ]  # fmt: skip
 
 
@@ -29,87 +52,170 @@ def find_near_duplicates(
     pipeline: Pipeline, reason: str, kind: str, settings: Mapping[str, Any], view: str | None
 ) -> None:
     """Run one MinHash step; `near_duplicates.py` explains it."""
-    common = {
-        "settings": settings,
-        "version": DEDUPS[kind].version,
-        "view": view,
-        "views": pipeline.views,
-        "priorities": {source.name: source.priority for source in pipeline.recipe.sources},
-    }
-    specs = [
-        pipeline.spec(
-            "minhash.bands",
-            part.name,
-            common | {"part": part.documents.path},
-            documents=[part.documents],
-            verdicts=[part.verdicts],
-        )
-        for part in pipeline.parts
-    ]
-    shape = MinHashSettings.model_validate(settings)
-    curve = detection_curve(shape, (0.6, 0.7, 0.8, 0.9))
-    found = ", ".join(f"{share:.0%} of pairs at {similarity}" for similarity, share in curve.items())
-    told = f"{reason}: {shape.bands} bands of {shape.rows} rows find {found}"
-    receipts = pipeline.run_phase(f"{reason}-bands", specs, lambda: pipeline.driver.progress.note(told))
-    check_barrier(reason, pipeline.kept, total_flow(receipts, "in"))
-    runs, partitions = pipeline.gather(f"{reason}-bands", receipts, near_duplicates.BAND_SORT)
-    stars = pipeline.reduce(
-        f"{reason}-stars",
-        partitions,
-        lambda index, span: pipeline.spec("minhash.stars", f"{reason} {index}", span, runs=runs),
-    )
-    edges = _compare(pipeline, reason, common, stars, final=False)
+    step = _Step(pipeline, reason, settings, {"version": DEDUPS[kind].version, "view": view, "views": pipeline.views})
+    signatures = step.sign()
+    pipeline.signatures[reason.removeprefix(REASON)] = signatures
+    older = older_files(pipeline.recipe, reason.removeprefix(REASON))
+    executed = len(pipeline.driver.executed)
+    if older:
+        pipeline.older[reason.removeprefix(REASON)] = sorted({file.identity for file in older})
+        pipeline.apply_changes(reason, step.meet(older, signatures), phase=f"{reason}-older")
+    sides = step.sides(signatures)
+    edges = step.compare("verify", step.find_stars("", sides), sides)
     verified = [ref for receipt in edges for ref in receipt.files("run") if ref.rows]
-    changes: list[Receipt] = []
-    if verified:
-        spec = pipeline.spec("minhash.components", reason, {}, runs=verified)
-        components = pipeline.driver.run_phase(f"{reason}-components", [spec])
-        changes = _compare(pipeline, reason, common, components, final=True)
+    changes = step.compare("final", step.join(verified), sides) if verified else []
+    if len(pipeline.driver.executed) > executed:
+        pipeline.driver.progress.note(step.cost())
     pipeline.apply_changes(reason, changes)
 
 
-def _compare(
-    pipeline: Pipeline, reason: str, common: Mapping[str, Any], asked: Sequence[Receipt], *, final: bool
-) -> list[Receipt]:
-    """Compare members with their roots, round after round, until no member is left that failed."""
-    done: list[Receipt] = []
-    for number in range(near_duplicates.MAX_ROUNDS):
-        phase = f"{reason}-{'final' if final else 'verify'}-{number}"
-        requests, _ = pipeline.gather(phase, asked, near_duplicates.REQUEST_SORT, "requests")
-        if not requests:
-            return done
+class _Step:
+    """The exchanges of one step, and what its comparisons came to."""
+
+    def __init__(
+        self, pipeline: Pipeline, reason: str, settings: Mapping[str, Any], versions: Mapping[str, Any]
+    ) -> None:
+        self._pipeline = pipeline
+        self._reason = reason
+        self._chosen = MinHashSettings.model_validate(settings)
+        self._settings = {key: value for key, value in settings.items() if key not in NOT_IN_KEYS}
+        self._text = versions
+        self._standing = standing_settings(pipeline.recipe, settings)
+        self._compared = self._similar = self._moved_bytes = 0
+
+    def sign(self) -> list[FileRef]:
+        """Store the signatures of all kept documents; return a file for each part. Bands, rows and the threshold are no
+        part of these tasks."""
+        pipeline, chosen = self._pipeline, self._chosen
+        shaping = {name: self._settings[name] for name in (*SHAPING, "scope")} | {"bands": 1, "rows": 1}
+        common = {"settings": shaping, "priorities": {}, "crawls": self._standing["crawls"], **self._text}
         specs = [
             pipeline.spec(
-                "minhash.sets",
+                "minhash.sign",
                 part.name,
-                {**common, "part": part.documents.path},
+                common,
                 documents=[part.documents],
-                runs=requests,
+                signals=[part.signals],
+                verdicts=[part.verdicts],
             )
             for part in pipeline.parts
         ]
-        sent = pipeline.run_phase(f"{phase}-sets", specs)
-        if any(receipt.quarantined for receipt in sent):
-            raise BeginAgain
-        runs, partitions = pipeline.gather(f"{phase}-sets", sent, near_duplicates.SET_SORT)
-        settings = {"settings": common["settings"], "final": final}
-        asked = pipeline.reduce(
-            f"{phase}-compare", partitions, partial(_compare_task, pipeline, reason, settings, runs)
+        curve = detection_curve(chosen, (0.6, 0.7, 0.8, 0.9))
+        found = ", ".join(f"{share:.0%} of pairs at {similarity}" for similarity, share in curve.items())
+        told = f"{self._reason}: {chosen.bands} bands of {chosen.rows} rows find {found}"
+        receipts = pipeline.run_phase(f"{self._reason}-sign", specs, lambda: pipeline.driver.progress.note(told))
+        check_barrier(self._reason, pipeline.kept, total_flow(receipts, "in"))
+        return [receipt.files("signatures")[0] for receipt in receipts]
+
+    def sides(self, signatures: Sequence[FileRef]) -> list[Side]:
+        """Return the parts of this run, with the verdicts that they have now."""
+        return [
+            Side(part.name, part.documents.path, part.documents.rows, ref, part.verdicts, part)
+            for part, ref in zip(self._pipeline.parts, signatures, strict=True)
+        ]
+
+    def meet(self, older: Sequence[OlderFile], signatures: Sequence[FileRef]) -> list[Receipt]:
+        """Find this run's documents that are near one that an older run kept, by their signatures."""
+        theirs = [Side(file.name, file.identity, file.rows, file.signatures, file.verdicts) for file in older]
+        sides = [*theirs, *self.sides(signatures)]
+        return self.compare("older", self.find_stars("-older", sides), sides)
+
+    def find_stars(self, which: str, sides: Sequence[Side]) -> list[Receipt]:
+        """Cut signatures into bands, and ask for the comparison of documents that share one."""
+        pipeline, reason = self._pipeline, self._reason
+        meets = any(side.part is None for side in sides)
+        shape = {name: self._settings[name] for name in (*SHAPING, "bands", "rows")}
+        specs = [
+            pipeline.spec(
+                "minhash.bands",
+                side.name,
+                {"settings": shape, "part": side.handle, "rows": side.rows}
+                | ({"new": int(side.part is not None)} if meets else {}),
+                signatures=[side.signatures],
+                verdicts=[side.verdicts],
+            )
+            for side in sides
+        ]
+        receipts = pipeline.driver.run_phase(f"{reason}{which}-bands", specs)
+        runs, partitions = pipeline.gather(f"{reason}{which}-bands", receipts, MEET_SORT if meets else BAND_SORT)
+        return self._reduce("minhash.stars", f"{reason}{which}-stars", runs, partitions, {"meets": meets})
+
+    def compare(self, which: str, asked: Sequence[Receipt], sides: Sequence[Side]) -> list[Receipt]:
+        """Compare members with the leaders of their stars, round after round, until every document is settled. One
+        round is enough unless the leaders of a star outgrow their memory; each settles one document of every star at
+        the least."""
+        pipeline, reason = self._pipeline, self._reason
+        settings = {"settings": self._settings, "final": which == "final", "older": which == "older"}
+        done: list[Receipt] = []
+        for number in itertools.count():
+            phase = f"{reason}-{which}-{number}"
+            requests, _ = pipeline.gather(phase, asked, REQUEST_SORT, "requests")
+            if not requests:
+                break
+            specs = [self._send(side, requests, by_signature=which == "older") for side in sides]
+            sent = pipeline.run_phase(f"{phase}-sets", specs)
+            if any(receipt.quarantined for receipt in sent):
+                raise BeginAgain
+            self._moved_bytes += sum(ref.bytes for receipt in sent for ref in receipt.files("run"))
+            runs, partitions = pipeline.gather(f"{phase}-sets", sent, SET_SORT)
+            asked = self._reduce("minhash.compare", f"{phase}-compare", runs, partitions, settings)
+            self._compared += sum(receipt.stats.get(COMPARED, 0) for receipt in asked)
+            self._similar += sum(receipt.stats.get(SIMILAR, 0) for receipt in asked)
+            done += asked
+        return done
+
+    def _send(self, side: Side, requests: Sequence[FileRef], *, by_signature: bool) -> TaskSpec:
+        """Return the task that sends what is compared of one side's documents."""
+        common = {"settings": self._settings, "part": side.handle, "rows": side.rows}
+        if by_signature:
+            return self._pipeline.spec("minhash.sets", side.name, common, signatures=[side.signatures], runs=requests)
+        assert side.part is not None
+        exact = self._chosen.verify == "exact"
+        return self._pipeline.spec(
+            "minhash.sets",
+            side.name,
+            {**common, **self._standing, **self._text},
+            documents=[side.part.documents] if exact else [],
+            signatures=[] if exact else [side.signatures],
+            signals=[side.part.signals],
+            runs=requests,
         )
-        done += asked
-    left = sum(ref.rows for receipt in asked for ref in receipt.files("requests"))
-    if left:
-        pipeline.driver.progress.note(f"{reason}: {left} comparisons left after {len(done)} rounds count as different")
-    return done
 
+    def join(self, edges: Sequence[FileRef]) -> list[Receipt]:
+        """Find the components of all edges, and ask for the comparison of the documents of each with the best."""
+        pipeline, reason = self._pipeline, self._reason
+        if sum(ref.rows for ref in edges) <= self._chosen.max_edges_in_memory:
+            spec = pipeline.spec("minhash.components", reason, {}, runs=edges)
+            return pipeline.driver.run_phase(f"{reason}-components", [spec])
+        runs, partitions = pipeline.gather_files(f"{reason}-links", edges, EDGE_SORT)
+        linked = self._reduce("minhash.links", f"{reason}-links", runs, partitions, {})
+        for number in itertools.count():
+            changed = 0
+            for large in (True, False):
+                phase = f"{reason}-links-{number}-{'large' if large else 'small'}"
+                runs, partitions = pipeline.gather(phase, linked, LINK_SORT)
+                linked = self._reduce("minhash.shrink", phase, runs, partitions, {"large": large})
+                changed += sum(receipt.stats.get(CHANGED, 0) for receipt in linked)
+            if not changed:
+                break
+        runs, partitions = pipeline.gather(f"{reason}-components", linked, LINK_SORT)
+        return self._reduce("minhash.ask", f"{reason}-components", runs, partitions, {})
 
-def _compare_task(
-    pipeline: Pipeline,
-    reason: str,
-    settings: Mapping[str, Any],
-    runs: Sequence[FileRef],
-    index: int,
-    span: Mapping[str, Any],
-) -> TaskSpec:
-    """Return the task that compares the members of one range of roots."""
-    return pipeline.spec("minhash.compare", f"{reason} {index}", {**settings, **span}, runs=runs)
+    def _reduce(
+        self, stage: str, phase: str, runs: Sequence[FileRef], partitions: int, settings: Mapping[str, Any]
+    ) -> list[Receipt]:
+        return self._pipeline.reduce(
+            phase,
+            partitions,
+            lambda index, span: self._pipeline.spec(stage, f"{self._reason} {index}", {**settings, **span}, runs=runs),
+        )
+
+    def cost(self) -> str:
+        """Return what verification came to, as a sentence."""
+        sets = ["shingle sets"] if self._chosen.verify == "exact" else []
+        signatures = ["signatures"] if self._chosen.against or not sets else []
+        what = " and ".join(sets + signatures)
+        return (
+            f"{self._reason}: verification: {self._compared:,} pairs compared, {self._similar:,} similar, "
+            f"{self._moved_bytes:,} bytes of {what} moved"
+        )

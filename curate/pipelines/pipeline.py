@@ -25,6 +25,7 @@ from curate.pipelines.collect import warm_up
 from curate.pipelines.duplicates import CHANGE_SORT
 from curate.pipelines.global_steps import GLOBAL_STEPS
 from curate.pipelines.guards import alarm_of, check_alarm
+from curate.pipelines.older_runs import publish_signatures
 from curate.pipelines.quarantine import BeginAgain
 from curate.pipelines.recipe import CleanerStep, DedupStep, FilterStep, Recipe, TrainSettings, final_view, resolve_steps
 from curate.pipelines.stages import STAGES
@@ -69,6 +70,8 @@ class Pipeline:
         self.kept = Flow()
         self.views = [view.name for view in units.views_of(recipe) if view.cleaner]
         self.quarantined: list[Mapping[str, Any]] = []
+        self.signatures: dict[str, Sequence[FileRef]] = {}
+        self.older: dict[str, Sequence[str]] = {}
 
     def run(self) -> dict[str, Any] | None:
         """Run every phase and return the manifest, None if the recipe makes no shards."""
@@ -99,11 +102,14 @@ class Pipeline:
             raise InputError("no_documents", f"no document was kept; see curate stats {run}")
         if self.recipe.tokenizer is None:
             self.tally()
+            publish_signatures(self)
             return None
         tokenizer = named or self.train(self.recipe.tokenizer.train)
         self.tokenize(tokenizer)
         tally = self.tally()
-        return finish.shards(self, tokenizer, tally)
+        manifest = finish.shards(self, tokenizer, tally)
+        publish_signatures(self)
+        return manifest
 
     def spec(self, stage: str, unit: str, settings: Mapping[str, Any], **inputs: Iterable[FileRef | None]) -> TaskSpec:
         """Return a task of a stage; inputs that are None are left out."""
@@ -245,9 +251,11 @@ class Pipeline:
             found.append(resolved)
         return found
 
-    def apply_changes(self, reason: str, changes: Sequence[Receipt]) -> None:
-        """Bring what a dedup step found back to the verdicts of each part."""
-        found, _ = self.gather(f"{reason}-changes", changes, CHANGE_SORT)
+    def apply_changes(self, reason: str, changes: Sequence[Receipt], phase: str | None = None) -> None:
+        """Bring what a dedup step found back to the verdicts of each part. `phase` names this where it is not the end
+        of the step."""
+        phase = phase or reason
+        found, _ = self.gather(f"{phase}-changes", changes, CHANGE_SORT)
         specs = [
             self.spec(
                 "duplicates.apply",
@@ -259,15 +267,15 @@ class Pipeline:
             )
             for part in self.parts
         ]
-        receipts = self.driver.run_phase(f"{reason}-apply", specs)
+        receipts = self.driver.run_phase(f"{phase}-apply", specs)
         arrived = sum(receipt.stats.get("changes", 0) for receipt in receipts)
-        check_rows(f"{reason}-apply", sum(ref.rows for ref in found), arrived)
+        check_rows(f"{phase}-apply", sum(ref.rows for ref in found), arrived)
         step = reason.removeprefix("duplicate.")
         check_alarm(step, receipts, alarm_of(self.recipe.dedup, step), storage.shown(self.driver.ledger.run))
         before = self.parts
         self.advance(reason, receipts)
         rehydrate = self.recipe.mix.rehydrate
-        if rehydrate is not None and rehydrate.step == step:
+        if rehydrate is not None and rehydrate.step == step and phase == reason:
             self.parts = [
                 replace(part, clusters=part.verdicts, clusters_before=old.verdicts)
                 for part, old in zip(self.parts, before, strict=True)
@@ -283,7 +291,11 @@ class Pipeline:
     ) -> tuple[list[FileRef], int]:
         """Return the run files of a scatter, joined by merge levels while a reducer would read too many or too small
         pieces, and the number of partitions."""
-        runs = [ref for receipt in receipts for ref in receipt.files(name) if ref.rows]
+        return self.gather_files(phase, [ref for receipt in receipts for ref in receipt.files(name) if ref.rows], sort)
+
+    def gather_files(self, phase: str, files: Sequence[FileRef], sort: Sequence[str]) -> tuple[list[FileRef], int]:
+        """Return run files, joined as by `gather`, and the number of partitions."""
+        runs = list(files)
         total = sum(ref.bytes for ref in runs)
         partitions = exchange.partition_count(total, self.recipe.engine.partition_bytes)
         while groups := exchange.merge_groups(len(runs), total, partitions):

@@ -15,12 +15,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from curate.dedup.minhash import MinHashSettings
 from curate.errors import RecipeError
 from curate.filters.rules import Mistake, Place
 from curate.filters.tables import suggestion
 from curate.pipelines.check import check_recipe
 from curate.pipelines.settings import (
     ORIGINS,
+    DedupChoice,
     EngineSettings,
     MixSettings,
     Recipe,
@@ -173,9 +175,17 @@ def _with_absolute_paths(recipe: Recipe, folder: str, given: set[int]) -> Recipe
         "sources": sources,
         "assets": {name: _absolute(file, folder) for name, file in recipe.assets.items()},
     }
+    update["dedup"] = {name: _with_absolute_against(choice, folder) for name, choice in recipe.dedup.items()}
     if recipe.tokenizer is not None and recipe.tokenizer.file is not None:
         update["tokenizer"] = recipe.tokenizer.model_copy(update={"file": _absolute(recipe.tokenizer.file, folder)})
     return recipe.model_copy(update=update)
+
+
+def _with_absolute_against(choice: DedupChoice, folder: str) -> DedupChoice:
+    if not isinstance(choice.settings, MinHashSettings):
+        return choice
+    against = tuple(_absolute(run, folder) for run in choice.settings.against)
+    return choice.model_copy(update={"settings": choice.settings.model_copy(update={"against": against})})
 
 
 def _absolute(path: str, folder: str) -> str:

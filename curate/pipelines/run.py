@@ -19,6 +19,7 @@ from curate.engine.executors import check_address, make_executor
 from curate.engine.ledger import FOLDERS, LEASE_FILE, Ledger, lease
 from curate.errors import RecipeError
 from curate.pipelines.check_files import checked_units
+from curate.pipelines.older_runs import withdraw_signatures
 from curate.pipelines.pipeline import Pipeline
 from curate.pipelines.recipe import Recipe
 
@@ -95,6 +96,7 @@ def run(recipe: Recipe, output: str, options: Options | None = None, progress: P
         for folder in FOLDERS:
             storage.make_folder(storage.join(output, folder))
         ledger.load()
+        withdraw_signatures(output)
         for name in storage.list_names(storage.join(output, "plan")):
             if PLAN_FILE.fullmatch(name):
                 storage.delete(storage.join(output, "plan", name))

@@ -33,7 +33,8 @@ class Source(Settings):
 
     `input` holds files, folders or globs (local, or any URI that pyarrow opens); `format` is guessed from each name
     when it is not given; `columns` and `meta` extend those of ``[read]``. Of equal documents, the one of the source
-    with the highest `priority` stays.
+    with the highest `priority` stays. Sources of one `crawl` (by default, each is its own) are deduplicated together
+    where a step's scope is the crawl.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
@@ -41,6 +42,7 @@ class Source(Settings):
     format: str | None = None
     weight: float | None = Field(default=None, ge=0)
     priority: int = Field(default=0, ge=-MAX_PRIORITY, le=MAX_PRIORITY)
+    crawl: str | None = Field(default=None, min_length=1, max_length=100)
     columns: dict[str, str] = Field(default_factory=dict)
     meta: Strings = Field(default=(), strict=False)
 

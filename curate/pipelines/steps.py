@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from pydantic import BaseModel
 
+from curate.dedup.keys import GroupSettings, Scope
 from curate.filters.measures import CLEANERS, MEASURES
 from curate.filters.rules import Condition, Mistake, Place, ResolvedRule, Rule, resolve, signal_type_mistake
 from curate.filters.tables import Filter, suggestion
@@ -60,14 +61,27 @@ def required_measures(recipe: Recipe) -> dict[str, set[str]]:
     owner = {signal: name for name, measure in MEASURES.items() for signal in measure.signals}
     needed: dict[str, set[str]] = {}
     for step in resolve_steps(recipe):
-        for rule in step.rules if isinstance(step, FilterStep) else ():
-            for full in rule.signals():
-                signal, _, view = full.partition("@")
-                if signal in owner:
-                    needed.setdefault(view or EXTRACTED, set()).add(owner[signal])
-                    for given in MEASURES[owner[signal]].given:
-                        needed.setdefault(EXTRACTED, set()).add(owner[given])
+        for full in _signals_of(step):
+            signal, _, view = full.partition("@")
+            if signal in owner:
+                needed.setdefault(view or EXTRACTED, set()).add(owner[signal])
+                for given in MEASURES[owner[signal]].given:
+                    needed.setdefault(EXTRACTED, set()).add(owner[given])
     return needed
+
+
+def _signals_of(step: Step) -> list[str]:
+    """Return the full names of the signals that a step reads."""
+    if isinstance(step, FilterStep):
+        return [full for rule in step.rules for full in rule.signals()]
+    if isinstance(step, DedupStep) and isinstance(step.settings, GroupSettings):
+        return [*([step.settings.quality] if step.settings.quality else []), *scope_signals(step.settings.scope)]
+    return []
+
+
+def scope_signals(scope: Scope) -> list[str]:
+    """Return the signals by which documents belong to a scope: the language is that of the extracted text."""
+    return ["language.code"] if scope == "language" else []
 
 
 def final_view(recipe: Recipe) -> str:
@@ -88,7 +102,9 @@ def steps_and_mistakes(
             steps.append(CleanerStep(name, views[-1]))
             views.append(name)
         elif name in dedup:
-            steps.append(DedupStep(name, dedup[name].kind, views[-1], dedup[name].settings))
+            chosen, wrong = _with_full_quality(dedup[name].settings, ("dedup", name, "quality"), views)
+            steps.append(DedupStep(name, dedup[name].kind, views[-1], chosen))
+            mistakes += wrong
         elif name in filters:
             rules, more = _resolved_rules(filters[name], views)
             steps.append(FilterStep(name, rules))
@@ -109,6 +125,17 @@ def _resolved_rules(table: Filter, views: Sequence[str]) -> tuple[tuple[Resolved
         if not wrong:
             rules.append(resolve(rule, f"{table.name}.{reason}", full_names))
     return tuple(rules), mistakes
+
+
+def _with_full_quality(settings: BaseModel, place: Place, views: Sequence[str]) -> tuple[BaseModel, list[Mistake]]:
+    """Return the settings of a dedup step with the full name of the signal `quality`, and what is wrong with it."""
+    if not isinstance(settings, GroupSettings) or settings.quality is None:
+        return settings, []
+    full, problem = _full_name(settings.quality, views)
+    dtype = _known_signals().get(settings.quality.partition("@")[0])
+    if not problem and dtype not in ("int64", "float64"):
+        problem = f"signal {settings.quality} is a {dtype}: a quality is a number, and the larger is the better"
+    return settings.model_copy(update={"quality": full}), [Mistake(place, problem)] if problem else []
 
 
 def conditions_of(rule: Rule, place: Place) -> list[tuple[Place, Condition]]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from curate.assets import Status
     from curate.pipelines.plan import Plan
     from curate.pipelines.run import Summary
+    from curate.report.lookup import Lookup
     from curate.report.samples import Sample
     from curate.report.shards import DecodedRow
     from curate.report.stats import Stats
@@ -116,6 +117,18 @@ def show_samples(console: Console, samples: Sequence[Sample]) -> None:
     """Print documents with their reason, signal and bound."""
     for block in tables.sample_blocks(samples):
         console.print(block)
+
+
+def show_lookup(console: Console, found: Sequence[Lookup]) -> None:
+    """Print each text that was looked up, and the documents of the run that are near to it."""
+    for one in found:
+        told = "too short to compare" if one.short else counted(len(one.near), "near-duplicate")
+        show_line(console, f"{printable(one.text)}: {told}", "bold" if one.near else "")
+        for near in one.near:
+            state = "kept" if near.kept else f"dropped: {printable(near.reason or '')}"
+            show_line(console, f"  {near.similarity:.2f}  {near.id}  {printable(near.source)}  {state}")
+            if near.url:
+                show_line(console, f"        {printable(near.url)}", "dim")
 
 
 def show_plan(console: Console, found: Plan) -> None:

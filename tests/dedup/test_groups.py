@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from curate.dedup.groups import ORDER, resolve
 from curate.errors import InvariantError
 
-Row = tuple[int, int, int, int, int]
+Row = tuple[int, int, int, int, int, int]
 Outcome = tuple[bool, tuple[int, int], int]
 
 SMALL = st.integers(0, 2)
 BIG = st.sampled_from([0, 1, (1 << 63) - 1, 1 << 63, (1 << 64) - 1])
-ROWS = st.lists(st.tuples(SMALL, BIG, SMALL, SMALL, BIG), max_size=30).map(sorted)
+ROWS = st.lists(st.tuples(SMALL, BIG, SMALL, BIG, SMALL, BIG), max_size=30).map(sorted)
 
 
 def _chunks(rows: list[Row], cuts: list[int]) -> list[dict[str, np.ndarray]]:
-    table = np.array(rows, dtype=np.uint64).reshape(len(rows), 5)
+    table = np.array(rows, dtype=np.uint64).reshape(len(rows), len(ORDER))
     edges = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
     return [
         {name: table[start:end, at] for at, name in enumerate(ORDER)} | {"row": np.arange(start, end)}
@@ -37,7 +37,7 @@ def _definition(rows: list[Row]) -> dict[int, Outcome]:
     for members in groups.values():
         best = min(members, key=lambda at: (rows[at][2:], at))
         for at in members:
-            outcome[at] = (at != best, rows[best][3:], len(members) if at == best else 0)
+            outcome[at] = (at != best, rows[best][4:], len(members) if at == best else 0)
     return outcome
 
 
@@ -77,6 +77,6 @@ def test_a_giant_group_is_never_held() -> None:
 
 @pytest.mark.parametrize("split", [0, 1])
 def test_unsorted_rows_are_an_error(split: int) -> None:
-    rows = [(1, 0, 0, 0, 0), (0, 9, 9, 9, 9)]
+    rows = [(1, 0, 0, 0, 0, 0), (0, 9, 9, 9, 9, 9)]
     with pytest.raises(InvariantError, match="not sorted"):
         list(resolve(_chunks(rows, [split])))  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ import pytest
 import xxhash
 
 from curate.dedup import DEDUPS, IMPLIED
-from curate.dedup.keys import hash_words
+from curate.dedup.keys import hash_words, quality_rank, scope_words
 from curate.schema import DOCUMENT, id_words
 
 
@@ -52,6 +52,30 @@ def test_equal_ids_are_found_by_the_kind_that_every_run_begins_with() -> None:
     assert (rows.key == id_words(documents.column("id").combine_chunks())).all()
     assert rows.valid.all()
     assert "id" in IMPLIED
+
+
+INT64 = [-(1 << 63), -(1 << 62), -1, 0, 1, 1 << 53, (1 << 53) + 1, (1 << 63) - 1]
+FLOAT64 = [-np.inf, -1e308, -1.5, -5e-324, 0.0, 5e-324, 0.1, 0.1 + 2**-56, 1.0, np.inf]
+
+
+@pytest.mark.parametrize(("values", "dtype"), [(INT64, pa.int64()), (FLOAT64, pa.float64())])
+def test_the_larger_a_quality_the_smaller_its_rank(values: list[float], dtype: pa.DataType) -> None:
+    ranks = quality_rank(pa.array(values, dtype)).tolist()
+    assert ranks == sorted(set(ranks), reverse=True)
+    (worst,) = quality_rank(pa.array([None], dtype)).tolist()
+    assert worst == (1 << 64) - 1
+
+
+def test_zero_has_one_rank() -> None:
+    ranks = quality_rank(pa.array([0.0, -0.0]))
+    assert ranks[0] == ranks[1]
+
+
+def test_scopes_are_told_apart_and_those_of_no_name_are_one() -> None:
+    words = scope_words(pa.chunked_array([["en", None, "de"], ["en", "", None]], pa.string()))
+    equal = (words[:, None] == words[None, :]).all(axis=2)
+    names = ["en", None, "de", "en", "", None]
+    assert equal.tolist() == [[one == other for other in names] for one in names]
 
 
 def test_a_key_is_the_big_endian_words_of_the_digest() -> None:

@@ -91,6 +91,17 @@ mix = { tokens = 30_000, weights = { small = 0.7, large = 0.3 } }
 shards = { layout = "documents", shard_bytes = 20_000 }
 """,
     ),
+    "near": Road(
+        write_lines,
+        """
+name = "near"
+steps = ["minhash"]
+sources = [{ name = "small", input = "small-*.jsonl", crawl = "a" }, { name = "b", input = "large.jsonl", crawl = "a" }]
+read = { columns = { text = "body" } }
+engine = { unit_bytes = 30_000, partition_bytes = 8_000 }
+dedup.minhash = { quality = "text.characters", scope = "crawl", bands = 30, rows = 3, max_edges_in_memory = 0 }
+""",
+    ),
     "table": Road(
         write_table,
         """

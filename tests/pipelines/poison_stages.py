@@ -17,7 +17,7 @@ from unittest import mock
 import pyarrow as pa
 
 from curate.engine.tasks import Task
-from curate.pipelines import collect, near_duplicates, tokens
+from curate.pipelines import collect, near_duplicates, signatures, tokens
 from curate.tokenize import bpe
 
 
@@ -60,8 +60,8 @@ def measure(task: Task) -> None:
     run_watched("measure", collect, "measure_batch", collect.collect, task)
 
 
-def bands(task: Task) -> None:
-    run_watched("bands", near_duplicates, "view_text", near_duplicates.scatter_bands, task)
+def sign(task: Task) -> None:
+    run_watched("sign", signatures, "view_text", signatures.sign, task)
 
 
 def sets(task: Task) -> None:

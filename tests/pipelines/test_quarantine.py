@@ -33,13 +33,13 @@ from curate.shards.reader import ShardSet
 HERE = pathlib.Path(__file__).parent
 STAGE_NAMES = {
     "measure": "collect",
-    "bands": "minhash.bands",
+    "sign": "minhash.sign",
     "sets": "minhash.sets",
     "training": "tokenizer",
     "tokenize": "tokenize",
 }
 KINDS = ("crash", "memory", "timeout")
-TWINS = ("measure", "bands", "sets")
+TWINS = ("measure", "sign", "sets")
 """Stages before the end of the dedup step: a near copy of their poison is kept in its stead."""
 RECIPE = """
 name = "poison"

@@ -1,0 +1,120 @@
+"""Which near-duplicates are connected: components of all edges, in memory or, for more edges than that, in files.
+
+Either way each component is known by its smallest id, and all its documents are asked for as one star, which begins
+with the best of them. In files (`curate.dedup.min_labels`), a step is one exchange of links, in memory of a few blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from curate.dedup.components import components
+from curate.dedup.min_labels import LINK, both_ways, large_star, small_star
+from curate.engine.exchange import merge, write_run
+from curate.engine.tasks import Task
+from curate.pipelines.near_duplicates import EDGE_ROW, MEMBER, REQUEST_ROW, REQUEST_SORT
+from curate.pipelines.signatures import word_fields
+
+Columns = dict[str, Any]
+
+LINK_SORT: Final = LINK[:4]
+LINK_ROW: Final = pa.schema(word_fields(*LINK))
+CHANGED: Final = "changed"
+
+
+def join_components(task: Task) -> None:
+    """Find the components of all edges in memory, and ask for the comparison of the documents of each."""
+    batches = [batch for ref in task.inputs("runs") for batch in merge([task.uri(ref)])]
+    table = pa.Table.from_batches(batches, schema=EDGE_ROW)
+    edge = {name: table.column(name).to_numpy() for name in EDGE_ROW.names}
+    leaders = np.stack([edge["leader_hi"], edge["leader_lo"]], axis=1)
+    members = np.stack([edge["id_hi"], edge["id_lo"]], axis=1)
+    found = components(leaders, members)
+    known = _keys(found.nodes)
+    place: Columns = {name: np.zeros(len(known), dtype=np.uint64) for name in ("part", "row")}
+    for ids, prefix in ((leaders, "leader_"), (members, "")):
+        at = np.searchsorted(known, _keys(ids))
+        for name in place:
+            place[name][at] = edge[prefix + name]
+    for size in np.unique(_keys(found.labels), return_counts=True)[1].tolist():
+        task.stats[f"components|{1 << (size.bit_length() - 1)}"] += 1
+    _ask(task, iter([_requests(place["part"], place["row"], found.labels[:, 0], found.labels[:, 1])]))
+
+
+def _keys(ids: NDArray[np.uint64]) -> NDArray[np.bytes_]:
+    """Return ids (uint64 [rows, 2]) as sortable bytes [rows] of one length."""
+    return np.ascontiguousarray(ids.astype(">u8")).view("S16").reshape(-1)
+
+
+def link_edges(task: Task) -> None:
+    """Write each edge of one range as a link in both directions."""
+
+    def links() -> Iterator[pa.RecordBatch]:
+        for rows in _ranges(task):
+            nodes = (rows["id_hi"], rows["id_lo"], rows["part"], rows["row"])
+            others = (rows["leader_hi"], rows["leader_lo"], rows["leader_part"], rows["leader_row"])
+            yield _links(dict(zip(LINK, (*nodes[:2], *others[:2], *nodes[2:], *others[2:]), strict=True)), both=True)
+
+    _write_links(task, links())
+
+
+def shrink_links(task: Task) -> None:
+    """Take one step of large or small stars over one range of nodes."""
+    large = bool(task.settings["large"])
+
+    def links() -> Iterator[pa.RecordBatch]:
+        for found in (large_star if large else small_star)(_ranges(task)):
+            task.stats[CHANGED] += found.changed
+            # a small star needs links from larger to smaller nodes only
+            yield _links(found.links, both=not large)
+
+    _write_links(task, links())
+
+
+def ask_components(task: Task) -> None:
+    """Ask for the documents of each component; the links of one range are stars around the smallest ids."""
+
+    def requests() -> Iterator[pa.RecordBatch]:
+        for rows in _ranges(task):
+            # both directions are there: what has only larger neighbours is a centre, and asks for itself
+            larger = (rows["other_hi"] > rows["node_hi"]) | (
+                (rows["other_hi"] == rows["node_hi"]) & (rows["other_lo"] > rows["node_lo"])
+            )
+            star = [np.where(larger, rows[f"node_{word}"], rows[f"other_{word}"]) for word in ("hi", "lo")]
+            yield _requests(rows["node_part"], rows["node_row"], *star)
+
+    _ask(task, requests())
+
+
+def _ranges(task: Task) -> Iterator[Columns]:
+    low, high = (int(bound) for bound in task.settings["range"])
+    for batch in merge([task.uri(ref) for ref in task.inputs("runs")], low, high):
+        task.heartbeat("batch")
+        task.stats["rows"] += len(batch)
+        yield {name: batch.column(name).to_numpy() for name in batch.schema.names}
+
+
+def _links(links: Columns, *, both: bool) -> pa.RecordBatch:
+    directed = both_ways(links) if both else links
+    return pa.record_batch([pa.array(directed[name]) for name in LINK], schema=LINK_ROW)
+
+
+def _write_links(task: Task, links: Iterator[pa.RecordBatch]) -> None:
+    with task.write("run", "dedup/{key}-{number}.run") as output:
+        output.rows = write_run(output.path, links, LINK_ROW, LINK_SORT)
+
+
+def _requests(part: Any, row: Any, star_hi: Any, star_lo: Any) -> pa.RecordBatch:
+    # no role: the best of a component comes first
+    columns = [part, row, star_hi, star_lo, np.full(len(row), MEMBER, np.uint64)]
+    return pa.record_batch([pa.array(column) for column in columns], schema=REQUEST_ROW)
+
+
+def _ask(task: Task, requests: Iterator[pa.RecordBatch]) -> None:
+    with task.write("requests", "dedup/{key}-requests-{number}.run") as output:
+        output.rows = write_run(output.path, requests, REQUEST_ROW, REQUEST_SORT)
