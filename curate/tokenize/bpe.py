@@ -19,13 +19,11 @@ import numpy.typing as npt
 import tiktoken
 
 from curate.errors import AssetError
+from curate.tokenize import pretokens
 from curate.tokenize.tokenizer import Ids, Tokenizer, fingerprint
 
 KIND: Final = "bpe"
-LLAMA3_PATTERN: Final = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+LLAMA3_PATTERN: Final = pretokens.LLAMA3_PATTERN
 DEFAULT_SPECIALS: Final = ("<|begin_of_text|>", "<|end_of_text|>", "<|pad|>")
 LLAMA3_RANKS: Final = 128_000
 MAX_BLOCK_CHARS: Final = 400_000
