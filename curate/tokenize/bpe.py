@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -19,7 +20,8 @@ import numpy.typing as npt
 import tiktoken
 
 from curate.errors import AssetError
-from curate.tokenize import pretokens
+from curate.tokenize import bpe_kernel, pretokens
+from curate.tokenize.batches import Kernel
 from curate.tokenize.tokenizer import Ids, Tokenizer, fingerprint
 
 KIND: Final = "bpe"
@@ -146,7 +148,15 @@ def from_ranks(
         sha256=sha256,
         encode_text=_encoder(encoding),
         token_bytes=_decoder(encoding, len(ranks)),
+        kernel=_kernel(ranks, pattern),
     )
+
+
+def _kernel(ranks: dict[bytes, int], pattern: str) -> Callable[[], Kernel] | None:
+    """Return what builds the encoder of batches; None for patterns that only ``tiktoken`` knows."""
+    if not bpe_kernel.supports(ranks, pattern):
+        return None
+    return functools.cache(lambda: bpe_kernel.kernel(ranks, pattern, blocks, MAX_RUN_CHARS))
 
 
 def _encoder(encoding: tiktoken.Encoding) -> Callable[[str], npt.NDArray[Any]]:

@@ -1,0 +1,305 @@
+"""Byte-pair merges: a table of pairs, and the kernel that merges a piece of text with it.
+
+Merging repeats one step until no pair of neighbours is in the table: of the pairs with the lowest rank the leftmost
+becomes one symbol (Sennrich et al. 2016, section 3.2). That is what ``tiktoken`` does with ranks and SentencePiece's
+BPE with scores, the highest first. A symbol is numbered by its rank. A pair is in the table when what both sides spell
+together is in the vocabulary, however that was built.
+
+A short piece is searched for its lowest rank again and again, a long one keeps a heap: time grows with n log n.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from curate.tokenize.compiled import Bytes, Ints, Spans, Words, as_int, cached, compiled, load_part, source_digest
+
+FILE: Final = "merges.py"
+MAX_SYMBOLS: Final = 1 << 21
+MAX_TOKEN_BYTES: Final = 1024
+NOTHING: Final = (1 << 31) - 1
+"""What a pair becomes that is not in the table: its rank is above all others."""
+SHORT: Final = 40
+"""Up to how many symbols a piece is merged without a heap."""
+PLACE: Final = (1 << 32) - 1
+EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
+MULTIPLIER, SPREAD = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
+SYMBOL_BITS, PAIR_BITS = np.uint64(21), np.uint64(22)
+MERGED = np.uint64((1 << 22) - 1)
+U32 = np.uint64(32)
+TAG: Final = ~((1 << 32) - 1)
+
+
+class Vocabulary(NamedTuple):
+    """The byte strings of a vocabulary, and how to find one.
+
+    String number i is ``data[offsets[i]:offsets[i + 1]]``; ``slots`` is a hash table, a power of two long: upper half
+    of the hash | number, -1 where empty.
+    """
+
+    data: Bytes
+    offsets: Ints
+    slots: Ints
+
+
+class Pairs(NamedTuple):
+    """A hash table of pairs: left symbol << 43 | right symbol << 22 | merged symbol, uint64 [1 << (64 - shift)]."""
+
+    table: Words
+    shift: int
+
+
+class Scratch(NamedTuple):
+    """Room for the symbols of one piece: all of one length, but ``heap`` of three times that."""
+
+    symbols: Spans
+    merged: Spans
+    before: Spans
+    after: Spans
+    heap: Ints
+
+
+def scratch(symbols: int) -> Scratch:
+    """Return room for a piece of so many symbols: 40 bytes for each."""
+    symbol, merged, before, after = (np.empty(symbols, dtype=np.int32) for _ in range(4))
+    return Scratch(symbol, merged, before, after, np.empty(3 * symbols, np.int64))
+
+
+def vocabulary(strings: Sequence[bytes]) -> Vocabulary:
+    """Return the table of distinct, non-empty `strings`, in the order of their ranks.
+
+    The caller keeps to `MAX_SYMBOLS` strings of `MAX_TOKEN_BYTES` bytes.
+    """
+    offsets = np.cumsum([0, *map(len, strings)], dtype=np.int64)
+    slots = np.full(1 << max(4, (2 * len(strings)).bit_length()), -1, dtype=np.int64)
+    data: Any = np.frombuffer(b"".join(strings) or b"\0", dtype=np.uint8)
+    _FILL(data, offsets, slots)
+    return Vocabulary(data, offsets, slots)
+
+
+def pairs(words: Vocabulary) -> Pairs:
+    """Return the pairs of strings that together spell a string of `words`; a symbol is the number of a string."""
+    count = _PAIR(*words, np.empty(0, np.uint64), 64)
+    bits = max(4, (2 * count).bit_length())
+    table = np.full(1 << bits, EMPTY, dtype=np.uint64)
+    _PAIR(*words, table, 64 - bits)
+    return Pairs(table, 64 - bits)
+
+
+def merged_symbols(known: Pairs, left: Spans, right: Spans) -> Spans:
+    """Return what each pair ``left[i], right[i]`` becomes, NOTHING if it is not in the table: int32 [pairs]."""
+    merged = np.empty(len(left), dtype=np.int32)
+    _LOOK_UP(*known, left, right, merged)
+    return merged
+
+
+@compiled
+def _hash(data: Bytes, start: int, end: int) -> int:
+    """A hash of ``data[start:end]``, not negative."""
+    state = np.uint64(end - start) * SPREAD
+    for at in range(start, end, 8):
+        state = (state ^ load_part(data, at, end - at)) * MULTIPLIER
+        state ^= state >> U32
+    return as_int((state * SPREAD) >> np.uint64(1))
+
+
+@compiled
+def find(words: Bytes, offsets: Ints, slots: Ints, data: Bytes, start: int, end: int) -> int:
+    """The number of the string ``data[start:end]`` in a vocabulary; -1 if it is not there."""
+    size = end - start
+    if size > MAX_TOKEN_BYTES:
+        return -1
+    mixed = _hash(data, start, end)
+    mask = slots.size - 1
+    slot = mixed & mask
+    while slots[slot] >= 0:
+        if (slots[slot] ^ mixed) & TAG == 0:
+            number = slots[slot] & PLACE
+            at = offsets[number]
+            if offsets[number + 1] - at == size:
+                same = 0
+                while same < size and words[at + same] == data[start + same]:
+                    same += 1
+                if same == size:
+                    return number
+        slot = (slot + 1) & mask
+    return -1
+
+
+@compiled
+def _pair_slot(pair: Any, shift: int) -> int:
+    return as_int((pair * MULTIPLIER ^ (pair >> SYMBOL_BITS) * SPREAD) >> np.uint64(shift))
+
+
+@compiled
+def merged_symbol(table: Words, shift: int, left: int, right: int) -> int:
+    """What a pair becomes, NOTHING if it is not in the table. A symbol from `MAX_SYMBOLS` on has no pair."""
+    if left >= MAX_SYMBOLS or right >= MAX_SYMBOLS:
+        return NOTHING
+    pair = np.uint64(left) << SYMBOL_BITS | np.uint64(right)
+    slot = _pair_slot(pair, shift)
+    while True:
+        found = table[slot]
+        if found >> PAIR_BITS == pair:
+            return as_int(found & MERGED)
+        if found == EMPTY:
+            return NOTHING
+        slot = (slot + 1) & (table.size - 1)
+
+
+@compiled
+def merge(room: Any, count: int, table: Words, shift: int) -> int:
+    """Merge the first `count` symbols of the scratch in place; return how many are left.
+
+    The scratch has room for `count`, and ``merged[i]`` is the `merged_symbol` of symbols i and i + 1, i < count - 1.
+    """
+    symbols, merged, before, after, heap = room
+    merged[count - 1] = NOTHING
+    if count <= SHORT:
+        return _merge_short(symbols, merged, count, table, shift)
+    return _merge_long(symbols, merged, before, after, heap, count, table, shift)
+
+
+@compiled
+def _merge_short(symbols: Spans, merged: Spans, count: int, table: Words, shift: int) -> int:
+    while count > 1:
+        lowest, place = NOTHING, -1
+        for at in range(count - 1):
+            if merged[at] < lowest:
+                lowest, place = as_int(merged[at]), at
+        if place < 0:
+            break
+        symbols[place] = lowest
+        count -= 1
+        for at in range(place + 1, count):
+            symbols[at] = symbols[at + 1]
+            merged[at] = merged[at + 1]
+        merged[place] = NOTHING
+        if place + 1 < count:
+            merged[place] = merged_symbol(table, shift, lowest, as_int(symbols[place + 1]))
+        if place > 0:
+            merged[place - 1] = merged_symbol(table, shift, as_int(symbols[place - 1]), lowest)
+    return count
+
+
+@compiled
+def _push(heap: Ints, size: int, symbol: int, place: int) -> int:
+    """Add symbol << 32 | place, unless the symbol is NOTHING; return the new size."""
+    if symbol == NOTHING:
+        return size
+    entry = as_int(symbol) << 32 | place
+    at = size
+    while at > 0:
+        parent = (at - 1) >> 1
+        if heap[parent] <= entry:
+            break
+        heap[at] = heap[parent]
+        at = parent
+    heap[at] = entry
+    return size + 1
+
+
+@compiled
+def _drop_first(heap: Ints, size: int) -> int:
+    """Remove the smallest entry; return the new size."""
+    size -= 1
+    entry = heap[size]
+    at = 0
+    while True:
+        child = 2 * at + 1
+        if child >= size:
+            break
+        if child + 1 < size and heap[child + 1] < heap[child]:
+            child += 1
+        if heap[child] >= entry:
+            break
+        heap[at] = heap[child]
+        at = child
+    heap[at] = entry
+    return size
+
+
+@compiled
+def _merge_long(
+    symbols: Spans, merged: Spans, before: Spans, after: Spans, heap: Ints, count: int, table: Words, shift: int
+) -> int:
+    size = 0
+    for at in range(count):
+        before[at], after[at] = at - 1, at + 1
+        size = _push(heap, size, as_int(merged[at]), at)
+    while size > 0:
+        entry = heap[0]
+        size = _drop_first(heap, size)
+        place, symbol = entry & PLACE, entry >> 32
+        # an entry is out of date when its pair has changed or gone: an absorbed symbol merges with nothing
+        if merged[place] != symbol:
+            continue
+        gone = as_int(after[place])
+        following, previous = as_int(after[gone]), as_int(before[place])
+        symbols[place], after[place] = symbol, following
+        merged[place] = merged[gone] = NOTHING
+        if following < count:
+            before[following] = place
+            merged[place] = merged_symbol(table, shift, symbol, as_int(symbols[following]))
+            size = _push(heap, size, as_int(merged[place]), place)
+        if previous >= 0:
+            merged[previous] = merged_symbol(table, shift, as_int(symbols[previous]), symbol)
+            size = _push(heap, size, as_int(merged[previous]), previous)
+    left, at = 0, 0
+    while at < count:
+        symbols[left] = symbols[at]
+        left += 1
+        at = as_int(after[at])
+    return left
+
+
+def _compile(sources: str) -> tuple[Any, Any, Any]:
+    """Return the compiled builders of both tables, and a loop over pairs; `sources` is a `source_digest`."""
+
+    @cached
+    def fill(data: Bytes, offsets: Ints, slots: Ints) -> None:
+        sources  # noqa: B018 - part of the key of the cache on disk
+        mask = slots.size - 1
+        for number in range(offsets.size - 1):
+            mixed = _hash(data, offsets[number], offsets[number + 1])
+            slot = mixed & mask
+            while slots[slot] >= 0:
+                slot = (slot + 1) & mask
+            slots[slot] = mixed & TAG | number
+
+    @cached
+    def pair(data: Bytes, offsets: Ints, slots: Ints, table: Words, shift: int) -> int:
+        """Count the pairs, and enter them if `table` is not empty."""
+        sources  # noqa: B018 - part of the key of the cache on disk
+        count = 0
+        for number in range(offsets.size - 1):
+            start, end = offsets[number], offsets[number + 1]
+            for cut in range(start + 1, end):
+                left = find(data, offsets, slots, data, start, cut)
+                if left < 0:
+                    continue
+                right = find(data, offsets, slots, data, cut, end)
+                if right < 0:
+                    continue
+                count += 1
+                if table.size > 0:
+                    both = np.uint64(left) << SYMBOL_BITS | np.uint64(right)
+                    slot = _pair_slot(both, shift)
+                    while table[slot] != EMPTY:
+                        slot = (slot + 1) & (table.size - 1)
+                    table[slot] = both << PAIR_BITS | np.uint64(number)
+        return count
+
+    @cached
+    def look_up(table: Words, shift: int, left: Spans, right: Spans, merged: Spans) -> None:
+        sources  # noqa: B018 - part of the key of the cache on disk
+        for at in range(left.size):
+            merged[at] = merged_symbol(table, shift, as_int(left[at]), as_int(right[at]))
+
+    return fill, pair, look_up
+
+
+_FILL, _PAIR, _LOOK_UP = _compile(source_digest(FILE))
