@@ -61,7 +61,7 @@ def _encode_piece(data: Bytes, at: int, stop: int, tables: Any, room: Any, out: 
         symbols[byte] = singles[data[at + byte]]
         if byte + 1 < size:
             merged[byte] = first[as_int(data[at + byte]) << 8 | as_int(data[at + byte + 1])]
-    count = merge(room, size, known[0], known[1])
+    count = merge(room, size, known[0], known[1], None)
     for symbol in range(count):
         out[filled + symbol] = symbols[symbol]
     return filled + count

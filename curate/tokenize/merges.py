@@ -2,7 +2,8 @@
 
 Merging repeats one step until no pair of neighbours is in the table: of the pairs with the lowest rank the leftmost
 becomes one symbol (Sennrich et al. 2016, section 3.2). That is what ``tiktoken`` does with ranks and SentencePiece's
-BPE with scores, the highest first. A symbol is numbered by its rank. A pair is in the table when what both sides spell
+BPE with scores, the highest first. A symbol is numbered by its rank, and *ties*, where there are any, say for each
+symbol which is the first of equal rank. A pair is in the table when what both sides spell
 together is in the vocabulary, however that was built.
 
 A short piece is searched for its lowest rank again and again, a long one keeps a heap: time grows with n log n.
@@ -151,7 +152,15 @@ def merged_symbol(table: Words, shift: int, left: int, right: int) -> int:
 
 
 @compiled
-def merge(room: Any, count: int, table: Words, shift: int) -> int:
+def _rank(ties: Any, symbol: int) -> int:
+    """The number of the first symbol of equal rank; `ties` is None where every rank is another."""
+    if ties is None:
+        return symbol
+    return symbol if symbol == NOTHING else as_int(ties[symbol])
+
+
+@compiled
+def merge(room: Any, count: int, table: Words, shift: int, ties: Any) -> int:
     """Merge the first `count` symbols of the scratch in place; return how many are left.
 
     The scratch has room for `count`, and ``merged[i]`` is the `merged_symbol` of symbols i and i + 1, i < count - 1.
@@ -159,12 +168,12 @@ def merge(room: Any, count: int, table: Words, shift: int) -> int:
     symbols, merged, before, after, heap = room
     merged[count - 1] = NOTHING
     if count <= SHORT:
-        return _merge_short(symbols, merged, count, table, shift)
-    return _merge_long(symbols, merged, before, after, heap, count, table, shift)
+        return _merge_short(symbols, merged, count, table, shift, ties)
+    return _merge_long(symbols, merged, before, after, heap, count, table, shift, ties)
 
 
 @compiled
-def _merge_short(symbols: Spans, merged: Spans, count: int, table: Words, shift: int) -> int:
+def _merge_short(symbols: Spans, merged: Spans, count: int, table: Words, shift: int, ties: Any) -> int:
     while count > 1:
         lowest, place = NOTHING, -1
         for at in range(count - 1):
@@ -172,6 +181,11 @@ def _merge_short(symbols: Spans, merged: Spans, count: int, table: Words, shift:
                 lowest, place = as_int(merged[at]), at
         if place < 0:
             break
+        if ties is not None:
+            place = 0
+            while _rank(ties, as_int(merged[place])) != as_int(ties[lowest]):
+                place += 1
+            lowest = as_int(merged[place])
         symbols[place] = lowest
         count -= 1
         for at in range(place + 1, count):
@@ -186,11 +200,11 @@ def _merge_short(symbols: Spans, merged: Spans, count: int, table: Words, shift:
 
 
 @compiled
-def _push(heap: Ints, size: int, symbol: int, place: int) -> int:
-    """Add symbol << 32 | place, unless the symbol is NOTHING; return the new size."""
-    if symbol == NOTHING:
+def _push(heap: Ints, size: int, rank: int, place: int) -> int:
+    """Add rank << 32 | place, unless the rank is NOTHING; return the new size."""
+    if rank == NOTHING:
         return size
-    entry = as_int(symbol) << 32 | place
+    entry = as_int(rank) << 32 | place
     at = size
     while at > 0:
         parent = (at - 1) >> 1
@@ -224,18 +238,27 @@ def _drop_first(heap: Ints, size: int) -> int:
 
 @compiled
 def _merge_long(
-    symbols: Spans, merged: Spans, before: Spans, after: Spans, heap: Ints, count: int, table: Words, shift: int
+    symbols: Spans,
+    merged: Spans,
+    before: Spans,
+    after: Spans,
+    heap: Ints,
+    count: int,
+    table: Words,
+    shift: int,
+    ties: Any,
 ) -> int:
     size = 0
     for at in range(count):
         before[at], after[at] = at - 1, at + 1
-        size = _push(heap, size, as_int(merged[at]), at)
+        size = _push(heap, size, _rank(ties, as_int(merged[at])), at)
     while size > 0:
         entry = heap[0]
         size = _drop_first(heap, size)
-        place, symbol = entry & PLACE, entry >> 32
+        place = entry & PLACE
+        symbol = as_int(merged[place])
         # an entry is out of date when its pair has changed or gone: an absorbed symbol merges with nothing
-        if merged[place] != symbol:
+        if _rank(ties, symbol) != entry >> 32:
             continue
         gone = as_int(after[place])
         following, previous = as_int(after[gone]), as_int(before[place])
@@ -244,10 +267,10 @@ def _merge_long(
         if following < count:
             before[following] = place
             merged[place] = merged_symbol(table, shift, symbol, as_int(symbols[following]))
-            size = _push(heap, size, as_int(merged[place]), place)
+            size = _push(heap, size, _rank(ties, as_int(merged[place])), place)
         if previous >= 0:
             merged[previous] = merged_symbol(table, shift, as_int(symbols[previous]), symbol)
-            size = _push(heap, size, as_int(merged[previous]), previous)
+            size = _push(heap, size, _rank(ties, as_int(merged[previous])), previous)
     left, at = 0, 0
     while at < count:
         symbols[left] = symbols[at]

@@ -10,11 +10,14 @@ normalise, and has no piece with a line break (true of LLaMA 1/2's model and of 
   400,000 characters is cut inside.
 
 Pieces of type *user-defined* would be found in page text. Those that spell anything but white space are loaded as
-*control* pieces, which text can never produce.
+*control* pieces, which text can never produce, and a control piece of one character, which it could, gets another name.
+
+Batches are encoded by `spm_kernel` wherever it gives the ids of the library.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -24,6 +27,8 @@ import numpy.typing as npt
 import sentencepiece
 
 from curate.errors import AssetError
+from curate.tokenize import spm_kernel
+from curate.tokenize.batches import Kernel
 from curate.tokenize.tokenizer import Ids, Tokenizer, fingerprint
 
 KIND: Final = "sentencepiece"
@@ -55,7 +60,29 @@ def from_model(data: bytes, *, where: str, name: str = "") -> Tokenizer:
         sha256=sha256,
         encode_text=_encoder(processor, proto),
         token_bytes=_decoder(proto),
+        kernel=_kernel(proto),
     )
+
+
+def _kernel(proto: Any) -> Callable[[], Kernel] | None:
+    """Return what builds the encoder of batches; None for models that only the library knows."""
+    special = {_NORMAL, _UNKNOWN, _CONTROL, _BYTE}
+    if proto.trainer_spec.model_type != proto.trainer_spec.BPE or not _keeps_text(proto):
+        return None
+    if any(piece.type not in special for piece in proto.pieces):
+        return None
+    entries = [(piece.piece, piece.score, i) for i, piece in enumerate(proto.pieces) if piece.type == _NORMAL]
+    strings, scores, ids = (list(column) for column in zip(*entries, strict=True)) if entries else ([], [], [])
+    by_name = {piece.piece: i for i, piece in enumerate(proto.pieces) if piece.type == _BYTE}
+    byte_ids = [by_name[name] for byte in range(256) if (name := f"<0x{byte:02X}>") in by_name]
+    pieces = spm_kernel.Pieces(strings, scores, ids, byte_ids, _dummy_prefix(proto))
+    if not spm_kernel.supports(pieces):
+        return None
+    return functools.cache(lambda: spm_kernel.kernel(pieces, _blocks, MAX_BLOCK_CHARS))
+
+
+def _dummy_prefix(proto: Any) -> bool:
+    return bool(proto.normalizer_spec.add_dummy_prefix and not proto.trainer_spec.treat_whitespace_as_suffix)
 
 
 def _parse(data: bytes, where: str) -> Any:
@@ -71,7 +98,18 @@ def _parse(data: bytes, where: str) -> Any:
     for piece in proto.pieces:
         if piece.type == _USER_DEFINED and piece.piece.replace(SPACE, " ").strip():
             piece.type = _CONTROL
+        if piece.type in (_CONTROL, _UNKNOWN) and len(piece.piece) == 1:
+            _rename(piece, proto.trainer_spec)
     return proto
+
+
+def _rename(piece: Any, spec: Any) -> None:
+    """Give a special piece of one character a longer name: under that one character the library finds it in text."""
+    name = f"<U+{ord(piece.piece):04X}>"
+    for role in ("unk_piece", "bos_piece", "eos_piece", "pad_piece"):
+        if getattr(spec, role) == piece.piece:
+            setattr(spec, role, name)
+    piece.piece = name
 
 
 def _optional(special: int) -> int | None:
@@ -157,7 +195,7 @@ def _decoder(proto: Any) -> Callable[[Ids], bytes]:
             table.append(proto.trainer_spec.unk_surface.encode())
         else:
             table.append(piece.piece.replace(SPACE, " ").encode())
-    dummy_prefix = proto.normalizer_spec.add_dummy_prefix and not proto.trainer_spec.treat_whitespace_as_suffix
+    dummy_prefix = _dummy_prefix(proto)
 
     def decode(ids: Ids) -> bytes:
         data = b"".join([table[int(i)] for i in ids])

@@ -1,0 +1,297 @@
+"""SentencePiece BPE on Arrow buffers: the text in pieces that no merge can cross, most of them looked up in `words`.
+
+Two neighbouring characters that no vocabulary entry has side by side are never merged, nor is anything across them: the
+text can be cut there, and what is between two cuts encoded alone, with the very ids of the whole. In a vocabulary whose
+entries have a space only in front, as LLaMA's, those are mostly words. Which characters are neighbours in some entry is
+kept exactly for ASCII and in a hashed bitmap for the rest, where a collision only means a cut less.
+
+A space is U+2581 in the vocabulary; a U+2581 of the text itself, and every character that is not in the vocabulary,
+becomes the byte pieces of its UTF-8.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.tokenize import merges, words
+from curate.tokenize.batches import BEGINS, DONE, ENDS, FULL, ROOM, Kernel, Room
+from curate.tokenize.compiled import Bytes, Ints, Spans, Words, as_int, cached, compiled, source_digest
+from curate.tokenize.merges import MAX_SYMBOLS, merge, merged_symbol
+from curate.tokenize.words import MAX_WORD_BYTES, copy, key, look_up, place, remember
+
+FILES: Final = ("spm_kernel.py", "batches.py", merges.FILE, words.FILE)
+SPACE: Final = 0x2581
+BLANK: Final = 0x20
+BITMAP_BITS: Final = 20
+MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+U32 = np.uint64(32)
+BITMAP_SHIFT = np.uint64(64 - BITMAP_BITS)
+
+
+class Pieces(NamedTuple):
+    """What the kernel needs of a model: its entries with their scores and ids, and its 256 byte pieces by byte."""
+
+    strings: list[str]
+    scores: list[float]
+    ids: list[int]
+    byte_ids: list[int]
+    dummy_prefix: bool
+
+
+class _Tables(NamedTuple):
+    """``symbols``: of each code point int32 [0x110000], `MAX_SYMBOLS` + code point where it is no entry; ``ids`` and
+    ``ties`` of each symbol; ``joins`` of two ASCII characters uint8 [128 * 128]; ``bitmap`` of the others; ``singles``:
+    the id of an ASCII character alone; ``prefix``: the symbol of a space before a text, -1 if there is none."""
+
+    symbols: Spans
+    ids: Spans
+    ties: Spans
+    byte_ids: Spans
+    joins: Bytes
+    bitmap: Bytes
+    singles: Spans
+    prefix: int
+    table: Words
+    shift: int
+
+
+def supports(pieces: Pieces) -> bool:
+    """Return whether `kernel` can encode with these pieces: every character of an entry is one itself, the space is
+    among them, and sizes are within its tables."""
+    known = set(pieces.strings)
+    return (
+        chr(SPACE) in known
+        and "" not in known
+        and all(char in known for char in set().union(*known))
+        and not any(np.isnan(pieces.scores))
+        and len(known) <= MAX_SYMBOLS
+        and max(len(one.encode()) for one in known) <= merges.MAX_TOKEN_BYTES
+        and len(pieces.byte_ids) == 256
+    )
+
+
+def kernel(pieces: Pieces, cut: Callable[[str], Iterator[str]], cut_bytes: int) -> Kernel:
+    """Return the encoder of pieces that it `supports`: about 6 MB for 32,000 of them, and the cache of `words`."""
+    tables = _tables(pieces)
+    cache = words.empty()
+
+    def step(text: Any, room: Room, out: Any, state: Ints) -> int:
+        return _ENCODE(*text, tables, cache, room, out, state)
+
+    return Kernel(step, cut, cut_bytes)
+
+
+def _tables(pieces: Pieces) -> _Tables:
+    scores = np.array(pieces.scores)
+    order = np.argsort(-scores, kind="stable")
+    strings = [pieces.strings[at] for at in order]
+    descending = scores[order]
+    first = np.flatnonzero(np.concatenate([[True], descending[1:] != descending[:-1]]))
+    ties = np.repeat(first, np.diff([*first, len(strings)])).astype(np.int32)
+    ids = np.array(pieces.ids, dtype=np.int32)[order]
+    symbols = np.arange(MAX_SYMBOLS, MAX_SYMBOLS + 0x110000, dtype=np.int32)
+    for number, string in enumerate(strings):
+        if len(string) == 1:
+            symbols[ord(string)] = number
+    prefix = int(symbols[SPACE])
+    # in a text a space stands for the entry, and U+2581 for itself
+    symbols[BLANK], symbols[SPACE] = prefix, MAX_SYMBOLS + SPACE
+    byte_ids = np.array(pieces.byte_ids, dtype=np.int32)
+    singles = np.array([ids[at] if at < MAX_SYMBOLS else byte_ids[byte] for byte, at in enumerate(symbols[:128])])
+    known = merges.pairs(merges.vocabulary([string.encode() for string in strings]))
+    joins, bitmap = _neighbours(strings)
+    return _Tables(
+        symbols, ids, ties, byte_ids, joins, bitmap, singles.astype(np.int32),
+        prefix if pieces.dummy_prefix else -1, known.table, known.shift,
+    )  # fmt: skip
+
+
+def _neighbours(strings: list[str]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return which characters of a text may be merged: (joins, bitmap) of `_Tables`."""
+    joins = np.zeros(128 * 128, dtype=np.uint8)
+    bitmap = np.zeros(1 << BITMAP_BITS >> 3, dtype=np.uint8)
+    found = {(a, b) for string in strings for a, b in itertools.pairwise(string)}
+    for pair in found:
+        left, right = (BLANK if ord(char) == SPACE else ord(char) for char in pair)
+        if left < 128 and right < 128:
+            joins[left << 7 | right] = 1
+        else:
+            _ADD(bitmap, left, right)
+    return joins, bitmap
+
+
+@compiled
+def _bit(left: int, right: int) -> int:
+    """The place of a pair of code points in the bitmap."""
+    pair = np.uint64(left) << U32 | np.uint64(right)
+    mixed = (pair ^ (pair >> U32) * MULTIPLIER) * MULTIPLIER
+    return as_int(mixed >> BITMAP_SHIFT)
+
+
+@compiled
+def _point(data: Bytes, at: int) -> tuple[int, int]:
+    """The code point at `at`, of valid UTF-8, and its number of bytes."""
+    first = as_int(data[at])
+    if first < 0x80:
+        return first, 1
+    if first < 0xE0:
+        return (first & 0x1F) << 6 | (as_int(data[at + 1]) & 0x3F), 2
+    if first < 0xF0:
+        point = (first & 0x0F) << 12 | (as_int(data[at + 1]) & 0x3F) << 6 | (as_int(data[at + 2]) & 0x3F)
+        return point, 3
+    point = (first & 0x07) << 18 | (as_int(data[at + 1]) & 0x3F) << 12
+    return point | (as_int(data[at + 2]) & 0x3F) << 6 | (as_int(data[at + 3]) & 0x3F), 4
+
+
+@compiled
+def _piece_end(data: Bytes, at: int, end: int, joins: Bytes, bitmap: Bytes) -> int:
+    """Where the first cut after `at` < `end` is."""
+    left, size = _point(data, at)
+    at += size
+    while at < end:
+        right, size = _point(data, at)
+        if left < 128 and right < 128:
+            if joins[left << 7 | right] == 0:
+                break
+        else:
+            if left == SPACE or right == SPACE:
+                break
+            bit = _bit(left, right)
+            if (bitmap[bit >> 3] >> (bit & 7)) & 1 == 0:
+                break
+        left = right
+        at += size
+    return at
+
+
+@compiled
+def _encode_piece(data: Bytes, at: int, stop: int, prefix: int, tables: Any, room: Any, out: Any, filled: int) -> int:
+    """Write the ids of ``data[at:stop]``, after the symbol `prefix` unless it is negative; return where they end. The
+    scratch and the output have room for one more than there are bytes."""
+    symbols, ids, ties, byte_ids, table, shift = tables[0], tables[1], tables[2], tables[3], tables[8], tables[9]
+    found, merged = room[0], room[1]
+    count = 0
+    if prefix >= 0:
+        found[0] = prefix
+        count = 1
+    while at < stop:
+        point, size = _point(data, at)
+        found[count] = symbols[point]
+        count += 1
+        at += size
+    for one in range(count - 1):
+        merged[one] = merged_symbol(table, shift, as_int(found[one]), as_int(found[one + 1]))
+    for one in range(merge(room, count, table, shift, ties)):
+        symbol = as_int(found[one])
+        if symbol < MAX_SYMBOLS:
+            out[filled] = ids[symbol]
+            filled += 1
+        else:
+            filled = _write_bytes(symbol - MAX_SYMBOLS, byte_ids, out, filled)
+    return filled
+
+
+@compiled
+def _write_bytes(point: int, byte_ids: Spans, out: Any, filled: int) -> int:
+    """Write the byte pieces of a code point; return where they end."""
+    if point < 0x80:
+        out[filled] = byte_ids[point]
+        return filled + 1
+    if point < 0x800:
+        out[filled] = byte_ids[0xC0 | point >> 6]
+    else:
+        if point < 0x10000:
+            out[filled] = byte_ids[0xE0 | point >> 12]
+        else:
+            out[filled] = byte_ids[0xF0 | point >> 18]
+            out[filled + 1] = byte_ids[0x80 | (point >> 12 & 0x3F)]
+            filled += 1
+        out[filled + 1] = byte_ids[0x80 | (point >> 6 & 0x3F)]
+        filled += 1
+    out[filled + 1] = byte_ids[0x80 | (point & 0x3F)]
+    return filled + 2
+
+
+def _compile(sources: str) -> tuple[Any, Any]:
+    """Return the compiled loop over texts, and what sets a bit; `sources` is a `source_digest`."""
+
+    @cached
+    def encode(
+        data: Bytes,
+        bounds: Ints,
+        flags: Bytes,
+        frame: Ints,
+        ends: Ints,
+        tables: Any,
+        cache: Words,
+        room: Any,
+        out: Any,
+        state: Ints,
+    ) -> int:
+        sources  # noqa: B018 - part of the key of the cache on disk
+        row, at, filled = state[0], state[1], state[2]
+        joins, bitmap, singles = tables[4], tables[5], tables[6]
+        while row < flags.size:
+            prefix = as_int(-1)
+            if at < 0:
+                if filled + 2 > out.size:
+                    state[0], state[1], state[2], state[3] = row, at, filled, 2
+                    return FULL
+                at = bounds[row]
+                if flags[row] & BEGINS and frame[0] >= 0:
+                    out[filled] = frame[0]
+                    filled += 1
+            end = bounds[row + 1]
+            while at < end:
+                stop = _piece_end(data, at, end, joins, bitmap)
+                size = stop - at
+                prefix = as_int(tables[7]) if at == bounds[row] and flags[row] & BEGINS else as_int(-1)
+                # two more: room for a space before a text, and for the token that ends a document
+                if filled + size + 1 >= out.size:
+                    state[0], state[1], state[2], state[3] = row, at, filled, size + 2
+                    return FULL
+                if size + 1 > room[0].size:
+                    state[0], state[1], state[2], state[3] = row, at, filled, size + 1
+                    return ROOM
+                if prefix >= 0:
+                    filled = _encode_piece(data, at, stop, prefix, tables, room, out, filled)
+                elif size == 1:
+                    out[filled] = singles[data[at]]
+                    filled += 1
+                elif size <= MAX_WORD_BYTES:
+                    word = key(data, at, size)
+                    slot = place(word)
+                    entry = look_up(cache, slot, word)
+                    if entry >= 0:
+                        filled = copy(cache, entry, out, filled)
+                    else:
+                        begin = filled
+                        filled = _encode_piece(data, at, stop, prefix, tables, room, out, filled)
+                        remember(cache, slot, word, out, begin, filled)
+                else:
+                    filled = _encode_piece(data, at, stop, prefix, tables, room, out, filled)
+                at = stop
+            if flags[row] & ENDS and frame[1] >= 0:
+                out[filled] = frame[1]
+                filled += 1
+            ends[row] = filled
+            row += 1
+            at = as_int(-1)
+        state[0], state[1], state[2] = row, at, filled
+        return DONE
+
+    @cached
+    def add(bitmap: Bytes, left: int, right: int) -> None:
+        sources  # noqa: B018 - part of the key of the cache on disk
+        bit = _bit(left, right)
+        bitmap[bit >> 3] |= np.uint8(1 << (bit & 7))
+
+    return encode, add
+
+
+_ENCODE, _ADD = _compile(source_digest(*FILES))
