@@ -82,6 +82,17 @@ def encode(
     return np.concatenate([np.zeros(1, np.int64), ends[(flags & ENDS) != 0]]), out
 
 
+def encode_text(kernel: Kernel, text: str) -> NDArray[np.uint32]:
+    """Return the ids of one text. Raises InputError("utf8") for half a surrogate pair."""
+    try:
+        data = text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError("utf8", f"character {error.start} of a text is half a surrogate pair") from error
+    positions = pa.py_buffer(np.array([0, len(data)], dtype=np.int64))
+    array = pa.Array.from_buffers(pa.large_string(), 1, [None, positions, pa.py_buffer(data)])
+    return encode(kernel, array, np.dtype(np.uint32), (None, None))[1]
+
+
 def check_tokens(tokens: int, texts: int) -> None:
     """Raise InputError("tokens") if a batch has more tokens than one Arrow list array may hold."""
     if tokens > MAX_BATCH_TOKENS:

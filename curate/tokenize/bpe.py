@@ -149,6 +149,7 @@ def from_ranks(
         encode_text=_encoder(encoding),
         token_bytes=_decoder(encoding, len(ranks)),
         kernel=_kernel(ranks, pattern),
+        specials=ids,
     )
 
 
@@ -156,7 +157,7 @@ def _kernel(ranks: dict[bytes, int], pattern: str) -> Callable[[], Kernel] | Non
     """Return what builds the encoder of batches; None for patterns that only ``tiktoken`` knows."""
     if not bpe_kernel.supports(ranks, pattern):
         return None
-    return functools.cache(lambda: bpe_kernel.kernel(ranks, pattern, blocks, MAX_RUN_CHARS))
+    return functools.cache(lambda: bpe_kernel.of_ranks(ranks, pattern, blocks, MAX_RUN_CHARS))
 
 
 def _encoder(encoding: tiktoken.Encoding) -> Callable[[str], npt.NDArray[Any]]:

@@ -1,7 +1,7 @@
 """Byte-level BPE on Arrow buffers: pre-tokens by `pretokens`, most of them looked up in `words`, the others merged.
 
-The ids are those of ``tiktoken``: a pre-token that is in the vocabulary is one token even where no merge leads to it;
-any other is merged from its bytes by rank.
+The ids of ranks are those of ``tiktoken``: a pre-token that is in the vocabulary is one token even where no merge leads
+to it; any other is merged from its bytes by rank.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from curate.tokenize import merges, pretokens, words
 from curate.tokenize.batches import BEGINS, DONE, ENDS, FULL, ROOM, Kernel, Room
@@ -22,7 +23,7 @@ FILES: Final = ("bpe_kernel.py", "batches.py", merges.FILE, words.FILE, *pretoke
 
 
 def supports(ranks: Mapping[bytes, int], pattern: str) -> bool:
-    """Return whether `kernel` can encode with these ranks (0, 1, 2, …, all single bytes among them) and pattern."""
+    """Return whether `of_ranks` can encode with these ranks (0, 1, 2, …, all single bytes among them) and pattern."""
     return (
         pattern in pretokens.PATTERNS
         and len(ranks) <= merges.MAX_SYMBOLS
@@ -30,15 +31,25 @@ def supports(ranks: Mapping[bytes, int], pattern: str) -> bool:
     )
 
 
-def kernel(ranks: Mapping[bytes, int], pattern: str, cut: Callable[[str], Iterator[str]], cut_bytes: int) -> Kernel:
+def of_ranks(ranks: Mapping[bytes, int], pattern: str, cut: Callable[[str], Iterator[str]], cut_bytes: int) -> Kernel:
     """Return the encoder of ranks that it `supports`: about 12 MB for 128,000 of them, and the cache of `words`."""
-    strings = sorted(ranks, key=lambda token: ranks[token])
-    vocabulary = merges.vocabulary(strings)
-    known = merges.pairs(vocabulary)
+    vocabulary = merges.vocabulary(sorted(ranks, key=lambda token: ranks[token]))
     singles = np.array([ranks[bytes([byte])] for byte in range(256)], dtype=np.int32)
-    digits = pretokens.PATTERNS[pattern]
-    first = merges.merged_symbols(known, np.repeat(singles, 256), np.tile(singles, 256))
-    tables = (singles, first, vocabulary, known)
+    return kernel(singles, vocabulary, merges.pairs(vocabulary), pretokens.PATTERNS[pattern], cut, cut_bytes)
+
+
+def kernel(
+    singles: NDArray[np.int32],
+    whole: merges.Vocabulary,
+    known: merges.Pairs,
+    digits: int,
+    cut: Callable[[str], Iterator[str]],
+    cut_bytes: int,
+) -> Kernel:
+    """Return an encoder: `singles` are the ids of the 256 bytes, `whole` the strings that are one token without merges,
+    with their ids for numbers, and `known` the pairs of ids. `digits` is a value of `pretokens.PATTERNS`."""
+    first = merges.merges_of(known, np.repeat(singles, 256), np.tile(singles, 256))
+    tables = (singles, first, whole, known)
     cache = words.empty()
 
     def step(text: Any, room: Room, out: Any, state: Ints) -> int:
@@ -61,7 +72,7 @@ def _encode_piece(data: Bytes, at: int, stop: int, tables: Any, room: Any, out: 
         symbols[byte] = singles[data[at + byte]]
         if byte + 1 < size:
             merged[byte] = first[as_int(data[at + byte]) << 8 | as_int(data[at + byte + 1])]
-    count = merge(room, size, known[0], known[1], None)
+    count = merge(room, size, known)
     for symbol in range(count):
         out[filled + symbol] = symbols[symbol]
     return filled + count

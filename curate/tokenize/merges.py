@@ -2,9 +2,10 @@
 
 Merging repeats one step until no pair of neighbours is in the table: of the pairs with the lowest rank the leftmost
 becomes one symbol (Sennrich et al. 2016, section 3.2). That is what ``tiktoken`` does with ranks and SentencePiece's
-BPE with scores, the highest first. A symbol is numbered by its rank, and *ties*, where there are any, say for each
-symbol which is the first of equal rank. A pair is in the table when what both sides spell
-together is in the vocabulary, however that was built.
+BPE with scores, the highest first: there a pair is in the table when what both sides spell together is in the
+vocabulary, a symbol is numbered by its rank, and *ties*, where there are any, say for each symbol which is the first of
+equal rank. Hugging Face's BPE lists the pairs: there a merge has a number of its own, which is its rank, and *makes*
+says which symbol it makes.
 
 A short piece is searched for its lowest rank again and again, a long one keeps a heap: time grows with n log n.
 """
@@ -22,7 +23,7 @@ FILE: Final = "merges.py"
 MAX_SYMBOLS: Final = 1 << 21
 MAX_TOKEN_BYTES: Final = 1024
 NOTHING: Final = (1 << 31) - 1
-"""What a pair becomes that is not in the table: its rank is above all others."""
+"""The number of the merge of a pair that is not in the table: its rank is above all others."""
 SHORT: Final = 40
 """Up to how many symbols a piece is merged without a heap."""
 PLACE: Final = (1 << 32) - 1
@@ -47,10 +48,15 @@ class Vocabulary(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """A hash table of pairs: left symbol << 43 | right symbol << 22 | merged symbol, uint64 [1 << (64 - shift)]."""
+    """A hash table of pairs: left symbol << 43 | right symbol << 22 | number of the merge, uint64 [1 << (64 - shift)].
+
+    ``ties`` and ``makes`` are explained in the head of this file; both are None where they are plain.
+    """
 
     table: Words
     shift: int
+    ties: Spans | None = None
+    makes: Spans | None = None
 
 
 class Scratch(NamedTuple):
@@ -90,10 +96,21 @@ def pairs(words: Vocabulary) -> Pairs:
     return Pairs(table, 64 - bits)
 
 
-def merged_symbols(known: Pairs, left: Spans, right: Spans) -> Spans:
-    """Return what each pair ``left[i], right[i]`` becomes, NOTHING if it is not in the table: int32 [pairs]."""
+def listed(left: Spans, right: Spans, makes: Spans) -> Pairs:
+    """Return the table of distinct pairs ``left[i], right[i]`` in the order of their ranks; each becomes ``makes[i]``.
+
+    Symbols are below `MAX_SYMBOLS`, and there are at most twice as many pairs.
+    """
+    bits = max(4, (2 * len(left)).bit_length())
+    table = np.full(1 << bits, EMPTY, dtype=np.uint64)
+    _ENTER(left, right, table, 64 - bits)
+    return Pairs(table, 64 - bits, None, makes)
+
+
+def merges_of(known: Pairs, left: Spans, right: Spans) -> Spans:
+    """Return the number of the merge of each pair ``left[i], right[i]``, NOTHING if there is none: int32 [pairs]."""
     merged = np.empty(len(left), dtype=np.int32)
-    _LOOK_UP(*known, left, right, merged)
+    _LOOK_UP(known.table, known.shift, left, right, merged)
     return merged
 
 
@@ -136,8 +153,16 @@ def _pair_slot(pair: Any, shift: int) -> int:
 
 
 @compiled
-def merged_symbol(table: Words, shift: int, left: int, right: int) -> int:
-    """What a pair becomes, NOTHING if it is not in the table. A symbol from `MAX_SYMBOLS` on has no pair."""
+def _enter(table: Words, shift: int, pair: Any, number: int) -> None:
+    slot = _pair_slot(pair, shift)
+    while table[slot] != EMPTY:
+        slot = (slot + 1) & (table.size - 1)
+    table[slot] = pair << PAIR_BITS | np.uint64(number)
+
+
+@compiled
+def merge_of(table: Words, shift: int, left: int, right: int) -> int:
+    """The number of the merge of a pair, NOTHING if there is none. A symbol from `MAX_SYMBOLS` on has no pair."""
     if left >= MAX_SYMBOLS or right >= MAX_SYMBOLS:
         return NOTHING
     pair = np.uint64(left) << SYMBOL_BITS | np.uint64(right)
@@ -152,28 +177,37 @@ def merged_symbol(table: Words, shift: int, left: int, right: int) -> int:
 
 
 @compiled
-def _rank(ties: Any, symbol: int) -> int:
-    """The number of the first symbol of equal rank; `ties` is None where every rank is another."""
+def _rank(ties: Any, number: int) -> int:
+    """The number of the first merge of equal rank; `ties` is None where every rank is another."""
     if ties is None:
-        return symbol
-    return symbol if symbol == NOTHING else as_int(ties[symbol])
+        return number
+    return number if number == NOTHING else as_int(ties[number])
 
 
 @compiled
-def merge(room: Any, count: int, table: Words, shift: int, ties: Any) -> int:
+def _made(makes: Any, number: int) -> int:
+    """The symbol that a merge makes; `makes` is None where it has the number of the merge."""
+    if makes is None:
+        return number
+    return as_int(makes[number])
+
+
+@compiled
+def merge(room: Any, count: int, known: Any) -> int:
     """Merge the first `count` symbols of the scratch in place; return how many are left.
 
-    The scratch has room for `count`, and ``merged[i]`` is the `merged_symbol` of symbols i and i + 1, i < count - 1.
+    The scratch has room for `count`, and ``merged[i]`` is the `merge_of` of symbols i and i + 1, i < count - 1.
     """
     symbols, merged, before, after, heap = room
+    table, shift, ties, makes = known
     merged[count - 1] = NOTHING
     if count <= SHORT:
-        return _merge_short(symbols, merged, count, table, shift, ties)
-    return _merge_long(symbols, merged, before, after, heap, count, table, shift, ties)
+        return _merge_short(symbols, merged, count, table, shift, ties, makes)
+    return _merge_long(symbols, merged, before, after, heap, count, table, shift, ties, makes)
 
 
 @compiled
-def _merge_short(symbols: Spans, merged: Spans, count: int, table: Words, shift: int, ties: Any) -> int:
+def _merge_short(symbols: Spans, merged: Spans, count: int, table: Words, shift: int, ties: Any, makes: Any) -> int:
     while count > 1:
         lowest, place = NOTHING, -1
         for at in range(count - 1):
@@ -186,16 +220,17 @@ def _merge_short(symbols: Spans, merged: Spans, count: int, table: Words, shift:
             while _rank(ties, as_int(merged[place])) != as_int(ties[lowest]):
                 place += 1
             lowest = as_int(merged[place])
-        symbols[place] = lowest
+        symbol = _made(makes, lowest)
+        symbols[place] = symbol
         count -= 1
         for at in range(place + 1, count):
             symbols[at] = symbols[at + 1]
             merged[at] = merged[at + 1]
         merged[place] = NOTHING
         if place + 1 < count:
-            merged[place] = merged_symbol(table, shift, lowest, as_int(symbols[place + 1]))
+            merged[place] = merge_of(table, shift, symbol, as_int(symbols[place + 1]))
         if place > 0:
-            merged[place - 1] = merged_symbol(table, shift, as_int(symbols[place - 1]), lowest)
+            merged[place - 1] = merge_of(table, shift, as_int(symbols[place - 1]), symbol)
     return count
 
 
@@ -247,6 +282,7 @@ def _merge_long(
     table: Words,
     shift: int,
     ties: Any,
+    makes: Any,
 ) -> int:
     size = 0
     for at in range(count):
@@ -256,20 +292,21 @@ def _merge_long(
         entry = heap[0]
         size = _drop_first(heap, size)
         place = entry & PLACE
-        symbol = as_int(merged[place])
+        number = as_int(merged[place])
         # an entry is out of date when its pair has changed or gone: an absorbed symbol merges with nothing
-        if _rank(ties, symbol) != entry >> 32:
+        if _rank(ties, number) != entry >> 32:
             continue
+        symbol = _made(makes, number)
         gone = as_int(after[place])
         following, previous = as_int(after[gone]), as_int(before[place])
         symbols[place], after[place] = symbol, following
         merged[place] = merged[gone] = NOTHING
         if following < count:
             before[following] = place
-            merged[place] = merged_symbol(table, shift, symbol, as_int(symbols[following]))
+            merged[place] = merge_of(table, shift, symbol, as_int(symbols[following]))
             size = _push(heap, size, _rank(ties, as_int(merged[place])), place)
         if previous >= 0:
-            merged[previous] = merged_symbol(table, shift, as_int(symbols[previous]), symbol)
+            merged[previous] = merge_of(table, shift, as_int(symbols[previous]), symbol)
             size = _push(heap, size, _rank(ties, as_int(merged[previous])), previous)
     left, at = 0, 0
     while at < count:
@@ -279,8 +316,8 @@ def _merge_long(
     return left
 
 
-def _compile(sources: str) -> tuple[Any, Any, Any]:
-    """Return the compiled builders of both tables, and a loop over pairs; `sources` is a `source_digest`."""
+def _compile(sources: str) -> tuple[Any, Any, Any, Any]:
+    """Return the compiled builders of the tables, and before the last a loop over pairs; `sources` is a digest."""
 
     @cached
     def fill(data: Bytes, offsets: Ints, slots: Ints) -> None:
@@ -309,20 +346,22 @@ def _compile(sources: str) -> tuple[Any, Any, Any]:
                     continue
                 count += 1
                 if table.size > 0:
-                    both = np.uint64(left) << SYMBOL_BITS | np.uint64(right)
-                    slot = _pair_slot(both, shift)
-                    while table[slot] != EMPTY:
-                        slot = (slot + 1) & (table.size - 1)
-                    table[slot] = both << PAIR_BITS | np.uint64(number)
+                    _enter(table, shift, np.uint64(left) << SYMBOL_BITS | np.uint64(right), number)
         return count
 
     @cached
     def look_up(table: Words, shift: int, left: Spans, right: Spans, merged: Spans) -> None:
         sources  # noqa: B018 - part of the key of the cache on disk
         for at in range(left.size):
-            merged[at] = merged_symbol(table, shift, as_int(left[at]), as_int(right[at]))
+            merged[at] = merge_of(table, shift, as_int(left[at]), as_int(right[at]))
 
-    return fill, pair, look_up
+    @cached
+    def enter(left: Spans, right: Spans, table: Words, shift: int) -> None:
+        sources  # noqa: B018 - part of the key of the cache on disk
+        for number in range(left.size):
+            _enter(table, shift, np.uint64(left[number]) << SYMBOL_BITS | np.uint64(right[number]), number)
+
+    return fill, pair, look_up, enter
 
 
-_FILL, _PAIR, _LOOK_UP = _compile(source_digest(FILE))
+_FILL, _PAIR, _LOOK_UP, _ENTER = _compile(source_digest(FILE))

@@ -1,8 +1,9 @@
 r"""Pre-tokens: the pieces that a split pattern cuts a text into, found by a kernel on UTF-8 bytes.
 
-One kernel serves the patterns of `PATTERNS`: Llama 3's, which is that of GPT-4 (``cl100k``), and its kin with fewer
-digits. It gives the matches of that pattern as ``tiktoken`` finds them (leftmost, first alternative first); the classes
-of characters are those of `pretokens_table`. What the alternatives come to, at a character:
+One kernel serves the patterns of `PATTERNS`: Llama 3's, which is that of GPT-4 (``cl100k``), its kin with fewer digits,
+and the simpler one of GPT-2. It gives the matches of the pattern as ``tiktoken`` finds them (leftmost, first
+alternative first); the classes of characters are those of `pretokens_table`. What Llama 3's alternatives come to, at a
+character:
 
 ==================  ==================================================================================================
 letter              letters
@@ -30,12 +31,16 @@ LLAMA3_PATTERN: Final = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+GPT2_PATTERN: Final = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+GPT2: Final = 0
 PATTERNS: Final[Mapping[str, int]] = {
     LLAMA3_PATTERN: 3,
     LLAMA3_PATTERN.replace("{1,3}", "{1,2}"): 2,
     LLAMA3_PATTERN.replace("{1,3}", ""): 1,
+    GPT2_PATTERN: GPT2,
+    GPT2_PATTERN.replace("'(?:[sdmt]|ll|ve|re)", "'s|'t|'re|'ve|'m|'ll|'d"): GPT2,
 }
-"""The patterns that the kernel knows, and how many numbers make one pre-token."""
+"""The patterns that the kernel knows, and how many numbers make one pre-token; `GPT2` marks that pattern."""
 FILES: Final = ("pretokens.py", "pretokens_table.py", "pretokens_table.bin")
 """What compiled code that uses `pretoken_end` is made from, for `source_digest`."""
 
@@ -107,7 +112,8 @@ def _contraction(data: Bytes, at: int, end: int) -> int:
 
 
 @compiled
-def _white_space(data: Bytes, at: int, end: int) -> int:
+def _white_space(data: Bytes, at: int, end: int, newline: int) -> int:
+    """Where white space from `at` on is cut; a character with the flag `newline` ends it."""
     start, last, line = at, at, -1
     while at < end:
         flags, size = character(data, at)
@@ -115,11 +121,38 @@ def _white_space(data: Bytes, at: int, end: int) -> int:
             break
         last = at
         at += size
-        if flags & NEWLINE:
+        if flags & newline:
             line = at
     if line >= 0:
         return line
     return last if at < end and last > start else at
+
+
+@compiled
+def _gpt2_end(data: Bytes, at: int, end: int) -> int:
+    """`pretoken_end` of GPT-2's pattern: a contraction in small letters; or after at most one space letters, numbers or
+    other characters; or white space."""
+    flags, size = character(data, at)
+    after = at + size
+    if data[at] == APOSTROPHE:
+        contraction = _contraction(data, after, end)
+        small = contraction >= 0 and data[after] < 0x80 and data[after] & 0x20 and data[contraction - 1] & 0x20
+        if small:
+            return contraction
+    if data[at] == BLANK and after < end:
+        following, size = character(data, after)
+        if not following & SPACE:
+            flags = following
+            after += size
+    if flags & SPACE:
+        return _white_space(data, at, end, 0)
+    kind = flags & (LETTER | NUMBER)
+    while after < end:
+        flags, size = character(data, after)
+        if flags & (LETTER | NUMBER | SPACE) != kind:
+            break
+        after += size
+    return after
 
 
 @compiled
@@ -128,6 +161,8 @@ def pretoken_end(data: Bytes, at: int, end: int, digits: int) -> int:
 
     ``data[:end]`` is valid UTF-8, and `at` is the beginning of the text or the end of another pre-token.
     """
+    if digits == GPT2:
+        return _gpt2_end(data, at, end)
     flags, size = character(data, at)
     after = at + size
     if flags & LETTER:
@@ -151,7 +186,7 @@ def pretoken_end(data: Bytes, at: int, end: int, digits: int) -> int:
             return _letters(data, after + size, end)
         if not flags & SPACE or (data[at] == BLANK and not following & (NUMBER | SPACE)):
             return _others(data, after, end)
-    return _white_space(data, at, end) if flags & SPACE else after
+    return _white_space(data, at, end, NEWLINE) if flags & SPACE else after
 
 
 def _compile(sources: str) -> Callable[..., int]:

@@ -37,6 +37,10 @@ BLOCK_CHARS: Final = 4_096
 MAX_BLOCK_CHARS: Final = 400_000
 # noncharacters, which text has no use for, then private-use characters
 STAND_INS: Final = [chr(c) for c in range(0xFDD0, 0xFDF0)] + [chr(c) for c in range(0xE000, 0xF900)]
+INFILLING: Final = tuple(f"{SPACE}<{name}>" for name in ("PRE", "SUF", "MID", "EOT"))
+"""Code Llama's tokens around the prefix, suffix and middle of a text, and at its end: ids 32,007 to 32,010."""
+_INFILLING_PARTS: Final = tuple(SPACE + part for part in ("<SU", "<SUF", "<PRE", "<M", "<MID", "<E", "<EOT"))
+_INFILLING_UNUSED: Final = 5
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 1, 2, 3, 4, 6
 
 
@@ -61,6 +65,7 @@ def from_model(data: bytes, *, where: str, name: str = "") -> Tokenizer:
         encode_text=_encoder(processor, proto),
         token_bytes=_decoder(proto),
         kernel=_kernel(proto),
+        specials={piece.piece: i for i, piece in enumerate(proto.pieces) if piece.type in (_CONTROL, _UNKNOWN)},
     )
 
 
@@ -75,10 +80,10 @@ def _kernel(proto: Any) -> Callable[[], Kernel] | None:
     strings, scores, ids = (list(column) for column in zip(*entries, strict=True)) if entries else ([], [], [])
     by_name = {piece.piece: i for i, piece in enumerate(proto.pieces) if piece.type == _BYTE}
     byte_ids = [by_name[name] for byte in range(256) if (name := f"<0x{byte:02X}>") in by_name]
-    pieces = spm_kernel.Pieces(strings, scores, ids, byte_ids, _dummy_prefix(proto))
+    pieces = spm_kernel.Pieces(strings, ids, byte_ids, _dummy_prefix(proto), scores=scores)
     if not spm_kernel.supports(pieces):
         return None
-    return functools.cache(lambda: spm_kernel.kernel(pieces, _blocks, MAX_BLOCK_CHARS))
+    return functools.cache(lambda: spm_kernel.kernel(pieces, blocks, MAX_BLOCK_CHARS))
 
 
 def _dummy_prefix(proto: Any) -> bool:
@@ -98,9 +103,30 @@ def _parse(data: bytes, where: str) -> Any:
     for piece in proto.pieces:
         if piece.type == _USER_DEFINED and piece.piece.replace(SPACE, " ").strip():
             piece.type = _CONTROL
+        if piece.piece in INFILLING:
+            # ordinary pieces in Code Llama's model: a page that spells them would get them
+            piece.type = _CONTROL
         if piece.type in (_CONTROL, _UNKNOWN) and len(piece.piece) == 1:
             _rename(piece, proto.trainer_spec)
     return proto
+
+
+def with_infilling(data: bytes, *, where: str) -> bytes:
+    """Return a model with 16 more pieces, as Code Llama has over LLaMA's 32,000: seven parts of the infilling tokens,
+    the four of `INFILLING`, and five that are not used (Rozière et al. 2023; ``codellama`` tokenizer.py).
+
+    The parts are control pieces here, as the tokens are: the ids of text stay those of the smaller model. Raises
+    AssetError.
+    """
+    proto = _parse(data, where)
+    names = [*_INFILLING_PARTS, *INFILLING, *(f"<unused_{number}>" for number in range(_INFILLING_UNUSED))]
+    known = {piece.piece for piece in proto.pieces}
+    if taken := [name for name in names if name in known]:
+        raise AssetError(f"{where}: the piece {taken[0]} is there already")
+    for name in names:
+        proto.pieces.add(piece=name, score=0.0, type=_CONTROL)
+    proto.trainer_spec.vocab_size = len(proto.pieces)
+    return bytes(proto.SerializeToString(deterministic=True))
 
 
 def _rename(piece: Any, spec: Any) -> None:
@@ -148,7 +174,7 @@ def _encoder(processor: Any, proto: Any) -> Callable[[str], npt.NDArray[Any]]:
             stand_in = next((char for char in stand_ins if char not in text), "")
             # a text that uses up every stand-in keeps its words and loses only this character
             text = text.replace(SPACE, stand_in or " ")
-        parts = list(_blocks(text))
+        parts = list(blocks(text))
         # a later block is encoded after a line break, whose ids (with those of the dummy prefix) are then dropped
         ids = [encode_block(part) if not i else encode_block("\n" + part)[lead:] for i, part in enumerate(parts)]
         result = ids[0] if len(ids) == 1 else np.concatenate(ids)
@@ -157,7 +183,8 @@ def _encoder(processor: Any, proto: Any) -> Callable[[str], npt.NDArray[Any]]:
     return encode
 
 
-def _blocks(text: str) -> Iterator[str]:
+def blocks(text: str) -> Iterator[str]:
+    """Yield `text` in the pieces that are encoded one by one (see the head of this file); they join to `text`."""
     start = 0
     while len(text) - start > BLOCK_CHARS:
         # the first line break after a block's worth of text: a cut before it moves no token

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from curate.tokenize import merges, words
 from curate.tokenize.batches import BEGINS, DONE, ENDS, FULL, ROOM, Kernel, Room
 from curate.tokenize.compiled import Bytes, Ints, Spans, Words, as_int, cached, compiled, source_digest
-from curate.tokenize.merges import MAX_SYMBOLS, merge, merged_symbol
+from curate.tokenize.merges import MAX_SYMBOLS, merge, merge_of
 from curate.tokenize.words import MAX_WORD_BYTES, copy, key, look_up, place, remember
 
 FILES: Final = ("spm_kernel.py", "batches.py", merges.FILE, words.FILE)
@@ -34,30 +34,36 @@ BITMAP_SHIFT = np.uint64(64 - BITMAP_BITS)
 
 
 class Pieces(NamedTuple):
-    """What the kernel needs of a model: its entries with their scores and ids, and its 256 byte pieces by byte."""
+    """What the kernel needs of a model: its entries with their ids, and its 256 byte pieces by byte.
+
+    What can be merged follows from ``scores``, one for each entry, or is listed in ``merges``: (left, right, result) as
+    numbers of entries, in the order of their ranks.
+    """
 
     strings: list[str]
-    scores: list[float]
     ids: list[int]
     byte_ids: list[int]
     dummy_prefix: bool
+    scores: list[float] | None = None
+    merges: NDArray[np.int32] | None = None
 
 
 class _Tables(NamedTuple):
-    """``symbols``: of each code point int32 [0x110000], `MAX_SYMBOLS` + code point where it is no entry; ``ids`` and
-    ``ties`` of each symbol; ``joins`` of two ASCII characters uint8 [128 * 128]; ``bitmap`` of the others; ``singles``:
-    the id of an ASCII character alone; ``prefix``: the symbol of a space before a text, -1 if there is none."""
+    """What the compiled loop reads.
+
+    ``symbols`` of each code point int32 [0x110000], `MAX_SYMBOLS` + code point where it is no entry; ``ids`` of each
+    symbol and ``byte_ids`` of each byte; ``joins`` of two ASCII characters uint8 [128 * 128], ``bitmap`` of the others;
+    ``singles``: the id of an ASCII character alone; ``prefix``: the symbol of the space before a text, -1 without one.
+    """
 
     symbols: Spans
     ids: Spans
-    ties: Spans
     byte_ids: Spans
     joins: Bytes
     bitmap: Bytes
     singles: Spans
     prefix: int
-    table: Words
-    shift: int
+    known: merges.Pairs
 
 
 def supports(pieces: Pieces) -> bool:
@@ -68,7 +74,7 @@ def supports(pieces: Pieces) -> bool:
         chr(SPACE) in known
         and "" not in known
         and all(char in known for char in set().union(*known))
-        and not any(np.isnan(pieces.scores))
+        and not any(np.isnan(pieces.scores or []))
         and len(known) <= MAX_SYMBOLS
         and max(len(one.encode()) for one in known) <= merges.MAX_TOKEN_BYTES
         and len(pieces.byte_ids) == 256
@@ -86,13 +92,23 @@ def kernel(pieces: Pieces, cut: Callable[[str], Iterator[str]], cut_bytes: int) 
     return Kernel(step, cut, cut_bytes)
 
 
-def _tables(pieces: Pieces) -> _Tables:
+def _pairs(pieces: Pieces) -> tuple[NDArray[np.int64], merges.Pairs]:
+    """Return which entry each symbol is, and the pairs of symbols."""
+    if pieces.merges is not None:
+        left, right, makes = (np.ascontiguousarray(column) for column in pieces.merges.T)
+        return np.arange(len(pieces.strings)), merges.listed(left, right, makes)
     scores = np.array(pieces.scores)
     order = np.argsort(-scores, kind="stable")
+    scores = scores[order]
+    known = merges.pairs(merges.vocabulary([pieces.strings[at].encode() for at in order]))
+    first = np.flatnonzero(np.concatenate([[True], scores[1:] != scores[:-1]]))
+    ties = np.repeat(first, np.diff([*first, len(scores)])).astype(np.int32)
+    return order, known._replace(ties=ties)
+
+
+def _tables(pieces: Pieces) -> _Tables:
+    order, known = _pairs(pieces)
     strings = [pieces.strings[at] for at in order]
-    descending = scores[order]
-    first = np.flatnonzero(np.concatenate([[True], descending[1:] != descending[:-1]]))
-    ties = np.repeat(first, np.diff([*first, len(strings)])).astype(np.int32)
     ids = np.array(pieces.ids, dtype=np.int32)[order]
     symbols = np.arange(MAX_SYMBOLS, MAX_SYMBOLS + 0x110000, dtype=np.int32)
     for number, string in enumerate(strings):
@@ -103,12 +119,9 @@ def _tables(pieces: Pieces) -> _Tables:
     symbols[BLANK], symbols[SPACE] = prefix, MAX_SYMBOLS + SPACE
     byte_ids = np.array(pieces.byte_ids, dtype=np.int32)
     singles = np.array([ids[at] if at < MAX_SYMBOLS else byte_ids[byte] for byte, at in enumerate(symbols[:128])])
-    known = merges.pairs(merges.vocabulary([string.encode() for string in strings]))
     joins, bitmap = _neighbours(strings)
-    return _Tables(
-        symbols, ids, ties, byte_ids, joins, bitmap, singles.astype(np.int32),
-        prefix if pieces.dummy_prefix else -1, known.table, known.shift,
-    )  # fmt: skip
+    prefix = prefix if pieces.dummy_prefix else -1
+    return _Tables(symbols, ids, byte_ids, joins, bitmap, singles.astype(np.int32), prefix, known)
 
 
 def _neighbours(strings: list[str]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -173,7 +186,7 @@ def _piece_end(data: Bytes, at: int, end: int, joins: Bytes, bitmap: Bytes) -> i
 def _encode_piece(data: Bytes, at: int, stop: int, prefix: int, tables: Any, room: Any, out: Any, filled: int) -> int:
     """Write the ids of ``data[at:stop]``, after the symbol `prefix` unless it is negative; return where they end. The
     scratch and the output have room for one more than there are bytes."""
-    symbols, ids, ties, byte_ids, table, shift = tables[0], tables[1], tables[2], tables[3], tables[8], tables[9]
+    symbols, ids, byte_ids, known = tables[0], tables[1], tables[2], tables[7]
     found, merged = room[0], room[1]
     count = 0
     if prefix >= 0:
@@ -185,8 +198,8 @@ def _encode_piece(data: Bytes, at: int, stop: int, prefix: int, tables: Any, roo
         count += 1
         at += size
     for one in range(count - 1):
-        merged[one] = merged_symbol(table, shift, as_int(found[one]), as_int(found[one + 1]))
-    for one in range(merge(room, count, table, shift, ties)):
+        merged[one] = merge_of(known[0], known[1], as_int(found[one]), as_int(found[one + 1]))
+    for one in range(merge(room, count, known)):
         symbol = as_int(found[one])
         if symbol < MAX_SYMBOLS:
             out[filled] = ids[symbol]
@@ -235,7 +248,7 @@ def _compile(sources: str) -> tuple[Any, Any]:
     ) -> int:
         sources  # noqa: B018 - part of the key of the cache on disk
         row, at, filled = state[0], state[1], state[2]
-        joins, bitmap, singles = tables[4], tables[5], tables[6]
+        joins, bitmap, singles = tables[3], tables[4], tables[5]
         while row < flags.size:
             prefix = as_int(-1)
             if at < 0:
@@ -250,7 +263,7 @@ def _compile(sources: str) -> tuple[Any, Any]:
             while at < end:
                 stop = _piece_end(data, at, end, joins, bitmap)
                 size = stop - at
-                prefix = as_int(tables[7]) if at == bounds[row] and flags[row] & BEGINS else as_int(-1)
+                prefix = as_int(tables[6]) if at == bounds[row] and flags[row] & BEGINS else as_int(-1)
                 # two more: room for a space before a text, and for the token that ends a document
                 if filled + size + 1 >= out.size:
                     state[0], state[1], state[2], state[3] = row, at, filled, size + 2

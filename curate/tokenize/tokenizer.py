@@ -10,7 +10,7 @@ import collections
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -34,7 +34,8 @@ class Tokenizer:
     bytes, the split pattern and the special tokens: two tokenizers of equal sha256 give equal ids.
     ``encode_text`` gives the ids of a text without special ones (any integer dtype); ``token_bytes`` gives the UTF-8
     bytes of ids that begin a document. ``kernel`` gives, if there is one, the encoder of whole batches, with the ids of
-    ``encode_text``; it is built when it is first asked for.
+    ``encode_text``; it is built when it is first asked for. ``specials`` are the ids of special tokens by name, which
+    text never gives.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Tokenizer:
     encode_text: Callable[[str], npt.NDArray[Any]]
     token_bytes: Callable[[Ids], bytes]
     kernel: Callable[[], Kernel] | None = None
+    specials: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def dtype(self) -> np.dtype[Any]:
