@@ -76,7 +76,7 @@ def decode_rows(folder: str, number: int, tokenizer: str | None = None) -> list[
 
 def _tokenizer_of(shards: ShardSet, folder: str, given: str | None) -> Tokenizer:
     where = given or storage.join(folder, TOKENIZER)
-    if given is None and not storage.exists(storage.join(where, registry.CARD_FILE)):
+    if given is None and not registry.file_names(where):
         names = [name for name in storage.list_names(where) if not name.startswith(".")]
         if len(names) != 1:
             raise RecipeError(f"{place_text(where)}: holds no tokenizer; say --tokenizer PATH")

@@ -238,11 +238,11 @@ def _look(file: Mapping[str, Any], byte_fallback: bool, where: str) -> tuple[str
         return _pattern(splitters, where), False
     _refuse(not byte_fallback, where, f"pre_tokenizer {_brief(file.get('pre_tokenizer'))} without byte_fallback")
     prefix = _prefix(normalizers, splitters, file, where)
-    _check_decoder(file, _sentencepiece_decoder(prefix), where)
+    _check_decoder(file, sentencepiece_decoder(prefix), where)
     return None, prefix
 
 
-def _sentencepiece_decoder(prefix: bool) -> list[dict[str, Any]]:
+def sentencepiece_decoder(prefix: bool) -> list[dict[str, Any]]:
     """Return the steps of a decoder in SentencePiece style."""
     steps: list[dict[str, Any]] = [{"type": "Replace", "pattern": {"String": SPACE}, "content": " "}]
     steps += [{"type": "ByteFallback"}, {"type": "Fuse"}]

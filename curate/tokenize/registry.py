@@ -32,33 +32,62 @@ def load(
     `pattern` and `specials` apply to a bare rank file only; a folder's card has its own. The default name is made of
     kind and sha256, so that the place of a file never reaches the output. Raises AssetError.
     """
-    if storage.exists(storage.join(uri, CARD_FILE)):
-        return from_files(read_folder(uri), where=uri, name=name)
-    if storage.exists(inside := storage.join(uri, huggingface.MODEL_FILE)):
-        config = storage.join(uri, huggingface.CONFIG_FILE)
-        beside = _read(config) if storage.exists(config) else None
-        return huggingface.from_json(_read(inside), where=inside, name=name, config=beside)
+    return read(uri, name=name, pattern=pattern, specials=specials)[0]
+
+
+def read(
+    uri: str, *, name: str = "", pattern: str = bpe.LLAMA3_PATTERN, specials: Sequence[str] | None = None
+) -> tuple[Tokenizer, dict[str, bytes]]:
+    """Return (the tokenizer that `load` returns, its files: name in a folder -> bytes). A bare model gets a card."""
+    names = file_names(uri)
+    if CARD_FILE in names:
+        files = {file: _read(storage.join(uri, file)) for file in names}
+        return from_files(files, where=uri, name=name), files
+    if names:
+        files = {file: _read(storage.join(uri, file)) for file in names}
+        data, config = files[huggingface.MODEL_FILE], files.get(huggingface.CONFIG_FILE)
+        where = storage.join(uri, huggingface.MODEL_FILE)
+        return huggingface.from_json(data, where=where, name=name, config=config), files
     if not storage.exists(uri):
         raise AssetError(
             f"{uri}: no tokenizer here; give a .model file, a tiktoken rank file, a tokenizer.json or a folder with "
             f"{CARD_FILE} or {huggingface.MODEL_FILE}"
         )
     data = _read(uri)
-    if _RANK_LINE.match(data):
-        return bpe.from_ranks(data, where=uri, name=name, pattern=pattern, specials=specials)
     if data.lstrip().startswith(b"{"):
-        return huggingface.from_json(data, where=uri, name=name)
-    return spm.from_model(data, where=uri, name=name)
+        return huggingface.from_json(data, where=uri, name=name), {huggingface.MODEL_FILE: data}
+    if _RANK_LINE.match(data):
+        tokenizer = bpe.from_ranks(data, where=uri, name=name, pattern=pattern, specials=specials)
+    else:
+        tokenizer, pattern = spm.from_model(data, where=uri, name=name), ""
+    return tokenizer, {MODEL_FILES[tokenizer.kind]: data, CARD_FILE: card_of(tokenizer, pattern)}
 
 
-def read_folder(uri: str) -> dict[str, bytes]:
-    """Return the card and the model of a saved folder (name -> bytes). Raises AssetError."""
-    files = {CARD_FILE: _read(storage.join(uri, CARD_FILE))}
-    model = _model_file(_read_card(files[CARD_FILE], uri), uri)
-    if not storage.exists(storage.join(uri, model)):
-        raise AssetError(f"{uri}: {CARD_FILE} is there, {model} is missing; copy the whole folder")
-    files[model] = _read(storage.join(uri, model))
-    return files
+def file_names(uri: str) -> list[str]:
+    """Return which files below the folder `uri` make its tokenizer; none if it is no folder with one."""
+    if storage.exists(storage.join(uri, CARD_FILE)):
+        card = _read_card(_read(storage.join(uri, CARD_FILE)), uri)
+        model = _model_file(card, uri)
+        if not storage.exists(storage.join(uri, model)):
+            raise AssetError(f"{uri}: {CARD_FILE} is there, {model} is missing; copy the whole folder")
+        return [CARD_FILE, model]
+    files = (huggingface.MODEL_FILE, huggingface.CONFIG_FILE)
+    found = [file for file in files if storage.exists(storage.join(uri, file))]
+    return found if huggingface.MODEL_FILE in found else []
+
+
+def card_of(tokenizer: Tokenizer, pattern: str) -> bytes:
+    """Return the card of a tokenizer of which nothing but its model is known."""
+    card = {
+        "format": CARD_FORMAT,
+        "name": tokenizer.name,
+        "kind": tokenizer.kind,
+        "vocab_size": tokenizer.vocab_size,
+        "pattern": pattern,
+        "specials": dict(tokenizer.specials) if tokenizer.kind == bpe.KIND else {},
+        "sha256": tokenizer.sha256,
+    }
+    return (json.dumps(card, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
 def _read(uri: str) -> bytes:

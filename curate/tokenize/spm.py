@@ -46,7 +46,7 @@ _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 1, 2, 3, 4, 6
 
 def from_model(data: bytes, *, where: str, name: str = "") -> Tokenizer:
     """Return the tokenizer of a SentencePiece model file. Raises AssetError if it is none."""
-    proto = _parse(data, where)
+    proto = parse(data, where)
     processor = sentencepiece.SentencePieceProcessor()
     try:
         processor.LoadFromSerializedProto(proto.SerializeToString())
@@ -71,26 +71,34 @@ def from_model(data: bytes, *, where: str, name: str = "") -> Tokenizer:
 
 def _kernel(proto: Any) -> Callable[[], Kernel] | None:
     """Return what builds the encoder of batches; None for models that only the library knows."""
-    special = {_NORMAL, _UNKNOWN, _CONTROL, _BYTE}
+    pieces = plain_pieces(proto)
+    return None if pieces is None else functools.cache(lambda: spm_kernel.kernel(pieces, blocks, MAX_BLOCK_CHARS))
+
+
+def plain_pieces(proto: Any) -> spm_kernel.Pieces | None:
+    """Return the pieces of a BPE model that keeps text as it is, and merges by score alone; None for any other."""
     if proto.trainer_spec.model_type != proto.trainer_spec.BPE or not _keeps_text(proto):
         return None
-    if any(piece.type not in special for piece in proto.pieces):
+    if any(piece.type not in (_NORMAL, _UNKNOWN, _CONTROL, _BYTE) for piece in proto.pieces):
         return None
-    entries = [(piece.piece, piece.score, i) for i, piece in enumerate(proto.pieces) if piece.type == _NORMAL]
-    strings, scores, ids = (list(column) for column in zip(*entries, strict=True)) if entries else ([], [], [])
+    entries = [(i, piece) for i, piece in enumerate(proto.pieces) if piece.type == _NORMAL]
     by_name = {piece.piece: i for i, piece in enumerate(proto.pieces) if piece.type == _BYTE}
-    byte_ids = [by_name[name] for byte in range(256) if (name := f"<0x{byte:02X}>") in by_name]
-    pieces = spm_kernel.Pieces(strings, ids, byte_ids, _dummy_prefix(proto), scores=scores)
-    if not spm_kernel.supports(pieces):
-        return None
-    return functools.cache(lambda: spm_kernel.kernel(pieces, blocks, MAX_BLOCK_CHARS))
+    pieces = spm_kernel.Pieces(
+        strings=[piece.piece for _, piece in entries],
+        ids=[i for i, _ in entries],
+        byte_ids=[by_name[name] for byte in range(256) if (name := f"<0x{byte:02X}>") in by_name],
+        dummy_prefix=_dummy_prefix(proto),
+        scores=[piece.score for _, piece in entries],
+    )
+    return pieces if spm_kernel.supports(pieces) else None
 
 
 def _dummy_prefix(proto: Any) -> bool:
     return bool(proto.normalizer_spec.add_dummy_prefix and not proto.trainer_spec.treat_whitespace_as_suffix)
 
 
-def _parse(data: bytes, where: str) -> Any:
+def parse(data: bytes, where: str) -> Any:
+    """Return the ``ModelProto`` of a model file as it is used here (see the head of this file). Raises AssetError."""
     # imported here: only who loads a model pays for protobuf
     messages: Any = importlib.import_module("google.protobuf.message")
     proto = importlib.import_module("sentencepiece.sentencepiece_model_pb2").ModelProto()
@@ -118,7 +126,7 @@ def with_infilling(data: bytes, *, where: str) -> bytes:
     The parts are control pieces here, as the tokens are: the ids of text stay those of the smaller model. Raises
     AssetError.
     """
-    proto = _parse(data, where)
+    proto = parse(data, where)
     names = [*_INFILLING_PARTS, *INFILLING, *(f"<unused_{number}>" for number in range(_INFILLING_UNUSED))]
     known = {piece.piece for piece in proto.pieces}
     if taken := [name for name in names if name in known]:
