@@ -84,6 +84,7 @@ def _tokenizer_of(shards: ShardSet, folder: str, given: str | None) -> Tokenizer
     loaded = registry.load(where)
     wanted = str(shards.manifest["tokenizer"]["sha256"])
     if loaded.sha256 != wanted:
-        found = f"sha256 {loaded.sha256[:12]}…, not {wanted[:12]}…"
-        raise RecipeError(f"{place_text(where)}: is not the tokenizer of these shards ({found})")
+        made = shards.manifest["tokenizer"]["name"]
+        found = f"{loaded.name}, sha256 {loaded.sha256[:12]}…; the shards were made with {made}, {wanted[:12]}…"
+        raise RecipeError(f"{place_text(where)}: is not the tokenizer of these shards: it is {found}")
     return loaded
