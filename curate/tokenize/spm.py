@@ -50,7 +50,8 @@ def from_model(data: bytes, *, where: str, name: str = "") -> Tokenizer:
     processor = sentencepiece.SentencePieceProcessor()
     try:
         processor.LoadFromSerializedProto(proto.SerializeToString())
-    except RuntimeError as error:
+    except (RuntimeError, UnicodeDecodeError) as error:
+        # the library's own message may hold bytes of the file
         raise AssetError(f"{where}: not a usable SentencePiece model: {error}") from error
     sha256 = fingerprint(data, KIND, "", {})
     return Tokenizer(
@@ -108,6 +109,12 @@ def parse(data: bytes, where: str) -> Any:
         raise AssetError(f"{where}: neither a SentencePiece model nor a tiktoken rank file") from error
     if not proto.pieces:
         raise AssetError(f"{where}: a SentencePiece model without pieces")
+    if not (proto.HasField("trainer_spec") and proto.HasField("normalizer_spec")):
+        raise AssetError(f"{where}: a SentencePiece model without its settings: the file is cut off")
+    # what is not UTF-8 is read as bytes
+    strange = next((at for at, piece in enumerate(proto.pieces) if not isinstance(piece.piece, str)), None)
+    if strange is not None:
+        raise AssetError(f"{where}: piece {strange} of the SentencePiece model is not UTF-8")
     for piece in proto.pieces:
         if piece.type == _USER_DEFINED and piece.piece.replace(SPACE, " ").strip():
             piece.type = _CONTROL
