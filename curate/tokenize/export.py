@@ -3,8 +3,9 @@
 The folder holds the model file itself, ``tokenizer.json`` made from it, what ``transformers`` reads beside that, and a
 card with the SHA-256 of each; equal tokenizers give equal bytes. As in the published conversions of Llama's
 vocabularies, every pair of tokens that spells a token becomes a merge, in the order of what it spells. The ids of text
-are ours, but that ``transformers`` finds special tokens in text unless told not to, and that a U+2581 in a text is a
-space to it. Left out: models that change text before they encode it, and unigram models.
+are ours, but that ``tokenizers`` finds special tokens in text unless told not to (``encode_special_tokens``), that a
+U+2581 in a text is a space to it, and that it does not cut very long texts. Left out: models that change text before
+they encode it, and unigram models.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from curate.errors import AssetError
-from curate.tokenize import bpe, huggingface, registry, spm
+from curate.tokenize import bpe, huggingface, huggingface_file, registry, spm
 from curate.tokenize.tokenizer import Tokenizer
 
 CONFIG_FILE: Final = huggingface.CONFIG_FILE
@@ -117,7 +118,7 @@ def _pairs(tokens: Iterable[str], ids: Mapping[str, int]) -> list[tuple[str, str
 
 
 def _byte_level(data: bytes, tokenizer: Tokenizer, card: Mapping[str, Any], where: str) -> dict[str, Any]:
-    characters = huggingface.byte_characters()
+    characters = huggingface_file.byte_characters()
     ranks = bpe.parse_ranks(data, where)
     vocabulary = {"".join(characters[byte] for byte in token): rank for token, rank in ranks.items()}
     merges = _pairs(vocabulary, vocabulary)
@@ -142,5 +143,5 @@ def _sentencepiece(data: bytes, tokenizer: Tokenizer, card: Mapping[str, Any], w
     model = _model(vocabulary, merges, unk_token=unknown, fuse_unk=True, byte_fallback=True)
     prepend = [{"type": "Prepend", "prepend": spm.SPACE}] if pieces.dummy_prefix else []
     replace = {"type": "Replace", "pattern": {"String": " "}, "content": spm.SPACE}
-    decoder = {"type": "Sequence", "decoders": huggingface.sentencepiece_decoder(pieces.dummy_prefix)}
+    decoder = {"type": "Sequence", "decoders": huggingface_file.sentencepiece_decoder(pieces.dummy_prefix)}
     return _file(tokenizer, model, {"type": "Sequence", "normalizers": [*prepend, replace]}, None, decoder)

@@ -13,56 +13,19 @@ the message names it. Merges are applied as listed, by the pair, not by what a p
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from curate.errors import AssetError
 from curate.tokenize import batches, bpe, bpe_kernel, merges, pretokens, spm, spm_kernel
+from curate.tokenize.huggingface_file import BYTE_PIECES, Model, brief, read_model, read_object, refuse
 from curate.tokenize.tokenizer import Ids, Tokenizer, fingerprint
 
 KIND: Final = "huggingface"
 MODEL_FILE: Final = "tokenizer.json"
 CONFIG_FILE: Final = "tokenizer_config.json"
-MAX_BYTES: Final = 256 << 20
-MAX_MERGES: Final = 2 * merges.MAX_SYMBOLS
-SPACE: Final = spm.SPACE
-BYTE_PIECES: Final = {f"<0x{byte:02X}>": bytes([byte]) for byte in range(256)}
-_TOP: Final = {
-    "version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder",
-    "model",
-}  # fmt: skip
-_MODEL: Final = {
-    "type", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", "byte_fallback",
-    "ignore_merges", "vocab", "merges",
-}  # fmt: skip
-
-
-class Model(NamedTuple):
-    """What a file says.
-
-    Ids of its vocabulary and the bytes of each; merges (left, right, result) as ids in the order of their ranks int32
-    [merges, 3]; ids of its special tokens; whether a word of the vocabulary needs no merges; the split pattern (None in
-    SentencePiece style); whether a space is put before a text.
-    """
-
-    vocabulary: dict[str, int]
-    tokens: dict[int, bytes]
-    merges: npt.NDArray[np.int32]
-    specials: dict[str, int]
-    whole_words: bool
-    pattern: str | None
-    dummy_prefix: bool
-
-
-def byte_characters() -> list[str]:
-    """Return the character that stands for each byte in a byte-level vocabulary (GPT-2's ``bytes_to_unicode``)."""
-    plain = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = iter(range(0x100, 0x200))
-    return [chr(byte) if byte in plain else chr(next(others)) for byte in range(256)]
 
 
 def from_json(data: bytes, *, where: str, name: str = "", config: bytes | None = None) -> Tokenizer:
@@ -71,7 +34,7 @@ def from_json(data: bytes, *, where: str, name: str = "", config: bytes | None =
     `config` is the ``tokenizer_config.json`` beside it, which says what begins and ends a text.
     """
     model = read_model(data, where)
-    roles = _roles(model, _object(config, f"{where}/{CONFIG_FILE}") if config is not None else {}, where)
+    roles = _roles(model, read_object(config, f"{where}/{CONFIG_FILE}") if config is not None else {}, where)
     sha256 = fingerprint(data, KIND, "", {role: at for role, at in roles.items() if at is not None})
     vocab_size = 1 + max(*model.vocabulary.values(), *model.specials.values(), 0)
     pattern = model.pattern
@@ -96,215 +59,6 @@ def from_json(data: bytes, *, where: str, name: str = "", config: bytes | None =
     )
 
 
-def read_model(data: bytes, where: str) -> Model:
-    """Return what a ``tokenizer.json`` says. Raises AssetError, which names what is not supported."""
-    file = _object(data, where)
-    _only(file, _TOP, where, "")
-    for key in ("truncation", "padding"):
-        _refuse(file.get(key) is not None, where, f"{key} {_brief(file.get(key))}")
-    specials = _specials(file.get("added_tokens") or [], where)
-    model = file.get("model")
-    if not isinstance(model, dict):
-        raise AssetError(f"{where}: not a tokenizer.json: it has no model")
-    _refuse(model.get("type", "BPE") != "BPE", where, f"model {_brief(model.get('type'))} (only BPE is)")
-    _only(model, _MODEL, where, "model.")
-    for key in ("dropout", "continuing_subword_prefix", "end_of_word_suffix"):
-        _refuse(bool(model.get(key)), where, f"model.{key} {_brief(model.get(key))}")
-    vocabulary = _vocabulary(model.get("vocab"), where)
-    pairs = _merges(model.get("merges"), vocabulary, where)
-    _refuse(bool(np.isin(pairs[:, 2], list(specials.values())).any()), where, "a special token that merges make")
-    _check_post_processor(file.get("post_processor"), specials, where)
-    pattern, prefix = _look(file, bool(model.get("byte_fallback")), where)
-    plain = {token: at for token, at in vocabulary.items() if token not in specials}
-    _refuse(any(specials.get(token, at) != at for token, at in vocabulary.items()), where, "a token with two ids")
-    _refuse(bool(set(plain.values()) & set(specials.values())), where, "an id with two tokens")
-    whole = bool(model.get("ignore_merges"))
-    _refuse(whole and pattern is None, where, "model.ignore_merges in SentencePiece style")
-    tokens = _spelled(plain) if pattern is None else _byte_level_tokens(plain, where)
-    return Model(plain, tokens, pairs, specials, whole, pattern, prefix)
-
-
-def _spelled(vocabulary: Mapping[str, int]) -> dict[int, bytes]:
-    """Return the bytes of each id in SentencePiece style."""
-    return {at: BYTE_PIECES.get(token, token.replace(SPACE, " ").encode()) for token, at in vocabulary.items()}
-
-
-def _byte_level_tokens(vocabulary: Mapping[str, int], where: str) -> dict[int, bytes]:
-    byte_of = {char: byte for byte, char in enumerate(byte_characters())}
-    strange = next((token for token in vocabulary if not byte_of.keys() >= set(token)), None)
-    _refuse(strange is not None, where, f"the token {_brief(strange)} in a byte-level vocabulary")
-    missing = [byte for char, byte in byte_of.items() if char not in vocabulary]
-    _refuse(bool(missing), where, f"a byte-level vocabulary without {len(missing)} of the 256 bytes")
-    return {at: bytes(byte_of[char] for char in token) for token, at in vocabulary.items()}
-
-
-def _object(data: bytes, where: str) -> dict[str, Any]:
-    if len(data) > MAX_BYTES:
-        raise AssetError(f"{where}: {len(data)} bytes are too many for a tokenizer (limit {MAX_BYTES})")
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        what = "nested too deep" if isinstance(error, RecursionError) else str(error)
-        raise AssetError(f"{where}: not JSON: {what}") from error
-    if not isinstance(value, dict):
-        raise AssetError(f"{where}: not a JSON object")
-    return value
-
-
-def _brief(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _refuse(wrong: bool, where: str, what: str) -> None:
-    if wrong:
-        raise AssetError(f"{where}: not supported: {what}")
-
-
-def _only(value: Mapping[str, Any], known: set[str], where: str, place: str) -> None:
-    for key in value:
-        _refuse(key not in known, where, f"the field {_brief(place + key)}")
-
-
-def _specials(added: Any, where: str) -> dict[str, int]:
-    specials: dict[str, int] = {}
-    if not isinstance(added, list) or not all(isinstance(one, dict) for one in added):
-        raise AssetError(f"{where}: added_tokens is no list of tokens")
-    for one in added:
-        content, at = one.get("content"), one.get("id")
-        if not isinstance(content, str) or not content or not _is_id(at) or content in specials:
-            raise AssetError(f"{where}: added_tokens: {_brief(one)} is no token, or there twice")
-        _refuse(not one.get("special"), where, f"the added token {_brief(content)}, which is to be found in text")
-        specials[content] = at
-    if len(set(specials.values())) != len(specials):
-        raise AssetError(f"{where}: two added tokens have the same id")
-    return specials
-
-
-def _is_id(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < merges.MAX_SYMBOLS
-
-
-def _vocabulary(value: Any, where: str) -> dict[str, int]:
-    if not isinstance(value, dict) or not value:
-        raise AssetError(f"{where}: model.vocab is missing or empty")
-    for token, at in value.items():
-        if not _is_id(at) or not token:
-            raise AssetError(f"{where}: model.vocab: {_brief({token: at})}: ids are 0 to {merges.MAX_SYMBOLS - 1}")
-        if len(token) > merges.MAX_TOKEN_BYTES // 4:
-            raise AssetError(f"{where}: model.vocab: {_brief(token)} is too long")
-    if len(set(value.values())) != len(value):
-        raise AssetError(f"{where}: model.vocab: two tokens have the same id")
-    return dict(value)
-
-
-def _merges(value: Any, vocabulary: Mapping[str, int], where: str) -> npt.NDArray[np.int32]:
-    if not isinstance(value, list) or len(value) > MAX_MERGES:
-        raise AssetError(f"{where}: model.merges is no list, or too long")
-    found: dict[tuple[int, int], int] = {}
-    for number, one in enumerate(value):
-        sides = one.split(" ") if isinstance(one, str) else one
-        if not isinstance(sides, list) or len(sides) != 2 or not all(isinstance(side, str) for side in sides):
-            raise AssetError(f"{where}: model.merges[{number}]: {_brief(one)} is no pair of tokens")
-        left, right = (vocabulary.get(side) for side in sides)
-        result = vocabulary.get(sides[0] + sides[1])
-        if left is None or right is None or result is None:
-            raise AssetError(f"{where}: model.merges[{number}]: {_brief(one)} has a part or result without an id")
-        if (left, right) in found:
-            raise AssetError(f"{where}: model.merges[{number}]: {_brief(one)} is there twice")
-        found[left, right] = result
-    table = [(left, right, result) for (left, right), result in found.items()]
-    return np.array(table, dtype=np.int32).reshape(-1, 3)
-
-
-def _steps(value: Any, key: str, where: str) -> list[dict[str, Any]]:
-    """Return a component's steps: none, itself, or those of a Sequence."""
-    if value is None:
-        return []
-    steps = value.get(key) if isinstance(value, dict) and value.get("type") == "Sequence" else [value]
-    if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
-        raise AssetError(f"{where}: {_brief(value)} is no component of a tokenizer")
-    return steps
-
-
-def _look(file: Mapping[str, Any], byte_fallback: bool, where: str) -> tuple[str | None, bool]:
-    """Return how the file looks at text: (split pattern, None if it is of SentencePiece style; dummy prefix)."""
-    normalizers = _steps(file.get("normalizer"), "normalizers", where)
-    splitters = _steps(file.get("pre_tokenizer"), "pretokenizers", where)
-    if splitters and splitters[-1].get("type") == "ByteLevel":
-        _refuse(bool(normalizers), where, f"normalizer {_brief(file.get('normalizer'))}")
-        _refuse(byte_fallback, where, "model.byte_fallback in a byte-level vocabulary")
-        _check_decoder(file, [{"type": "ByteLevel"}], where)
-        return _pattern(splitters, where), False
-    _refuse(not byte_fallback, where, f"pre_tokenizer {_brief(file.get('pre_tokenizer'))} without byte_fallback")
-    prefix = _prefix(normalizers, splitters, file, where)
-    _check_decoder(file, sentencepiece_decoder(prefix), where)
-    return None, prefix
-
-
-def sentencepiece_decoder(prefix: bool) -> list[dict[str, Any]]:
-    """Return the steps of a decoder in SentencePiece style."""
-    steps: list[dict[str, Any]] = [{"type": "Replace", "pattern": {"String": SPACE}, "content": " "}]
-    steps += [{"type": "ByteFallback"}, {"type": "Fuse"}]
-    return [*steps, {"type": "Strip", "content": " ", "start": 1, "stop": 0}] if prefix else steps
-
-
-def _pattern(splitters: list[dict[str, Any]], where: str) -> str:
-    last = splitters[-1]
-    _refuse(bool(last.get("add_prefix_space", True)), where, "ByteLevel with add_prefix_space")
-    if len(splitters) == 1 and last.get("use_regex", True):
-        pattern: Any = pretokens.GPT2_PATTERN
-    else:
-        first = splitters[0]
-        plain = len(splitters) == 2 and first.get("type") == "Split" and not last.get("use_regex", True)
-        _refuse(not plain or first.get("behavior") != "Isolated", where, f"pre_tokenizer {_brief(splitters)}")
-        _refuse(bool(first.get("invert")), where, "pre_tokenizer Split with invert")
-        pattern = (first.get("pattern") or {}).get("Regex")
-    _refuse(pattern not in pretokens.PATTERNS, where, f"the split pattern {_brief(pattern)}")
-    return str(pattern)
-
-
-def _prefix(
-    normalizers: list[dict[str, Any]], splitters: list[dict[str, Any]], file: Mapping[str, Any], where: str
-) -> bool:
-    """Return whether a space is put before a text: by a normalizer (older files) or by Metaspace."""
-    prepend = {"type": "Prepend", "prepend": SPACE}
-    replace = {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}
-    if not splitters:
-        _refuse(normalizers not in ([prepend, replace], [replace]), where, f"normalizer {_brief(file['normalizer'])}")
-        return prepend in normalizers
-    _refuse(bool(normalizers), where, f"normalizer {_brief(file.get('normalizer'))}")
-    one = splitters[0]
-    plain = len(splitters) == 1 and one.get("type") == "Metaspace" and one.get("replacement") == SPACE
-    scheme = one.get("prepend_scheme")
-    plain = plain and one.get("split") is False and scheme in ("first", "always", "never")
-    _refuse(not plain, where, f"pre_tokenizer {_brief(file.get('pre_tokenizer'))}")
-    return bool(scheme != "never")
-
-
-def _check_decoder(file: Mapping[str, Any], expected: list[dict[str, Any]], where: str) -> None:
-    """Refuse a decoder other than that of the style: tokens would not mean their bytes there."""
-    steps = _steps(file.get("decoder"), "decoders", where)
-    # the options of ByteLevel are for splitting; those of Metaspace have been looked at where it splits
-    plain = [{"type": step.get("type")} if step.get("type") == "ByteLevel" else step for step in steps]
-
-    metaspace = len(plain) == 2 and plain[0] == {"type": "ByteFallback"} and plain[1].get("type") == "Metaspace"
-    _refuse(bool(plain) and plain != expected and not metaspace, where, f"decoder {_brief(file.get('decoder'))}")
-
-
-def _check_post_processor(value: Any, specials: Mapping[str, int], where: str) -> None:
-    """Refuse what would change ids; special tokens around a text are the caller's choice (``add_bos``, ``add_eos``)."""
-    for step in _steps(value, "processors", where):
-        if step.get("type") == "ByteLevel":
-            continue
-        _refuse(step.get("type") != "TemplateProcessing", where, f"post_processor {_brief(step)}")
-        parts = step.get("single") or []
-        names = [part.get("SpecialToken", {}).get("id") for part in parts if isinstance(part, dict)]
-        known = [name for name in names if name is not None]
-        _refuse(any(name not in specials for name in known), where, f"post_processor {_brief(parts)}")
-        _refuse(len(known) != len(parts) - 1, where, f"post_processor {_brief(parts)}")
-
-
 def _roles(model: Model, config: Mapping[str, Any], where: str) -> dict[str, int | None]:
     """Return the ids of bos, eos, pad and unk: as the config says, else by the usual names."""
     names = {**bpe.ROLES, "unk": ("<unk>",)}
@@ -314,7 +68,7 @@ def _roles(model: Model, config: Mapping[str, Any], where: str) -> dict[str, int
             token = config[f"{role}_token"]
             token = token.get("content") if isinstance(token, dict) else token
             if token is not None and token not in model.specials:
-                raise AssetError(f"{where}/{CONFIG_FILE}: {role}_token {_brief(token)} is no special token of the file")
+                raise AssetError(f"{where}/{CONFIG_FILE}: {role}_token {brief(token)} is no special token of the file")
             roles[role] = None if token is None else model.specials[token]
         else:
             roles[role] = next((model.specials[name] for name in usual if name in model.specials), None)
@@ -333,7 +87,7 @@ def _byte_level(model: Model, pattern: str) -> batches.Kernel:
 
 def _pieces(model: Model, where: str) -> spm_kernel.Pieces:
     entries = {token: at for token, at in model.vocabulary.items() if token not in BYTE_PIECES}
-    _refuse(not BYTE_PIECES.keys() <= model.vocabulary.keys(), where, "byte_fallback without all 256 byte pieces")
+    refuse(not BYTE_PIECES.keys() <= model.vocabulary.keys(), where, "byte_fallback without all 256 byte pieces")
     number = {at: place for place, at in enumerate(entries.values())}
     try:
         rules = np.array([[number[at] for at in row] for row in model.merges.tolist()], dtype=np.int32).reshape(-1, 3)
@@ -341,7 +95,7 @@ def _pieces(model: Model, where: str) -> spm_kernel.Pieces:
         raise AssetError(f"{where}: not supported: merges of byte pieces") from error
     byte_ids = [model.vocabulary[name] for name in BYTE_PIECES]
     pieces = spm_kernel.Pieces(list(entries), list(entries.values()), byte_ids, model.dummy_prefix, merges=rules)
-    _refuse(not spm_kernel.supports(pieces), where, "a vocabulary whose merges use characters that have no id")
+    refuse(not spm_kernel.supports(pieces), where, "a vocabulary whose merges use characters that have no id")
     return pieces
 
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 from curate import storage
 from curate.errors import AssetError
 from curate.tokenize import bpe, huggingface, spm
+from curate.tokenize.huggingface_file import MAX_BYTES
 from curate.tokenize.tokenizer import Tokenizer
 
 CARD_FILE: Final = "card.json"
@@ -92,8 +93,8 @@ def card_of(tokenizer: Tokenizer, pattern: str) -> bytes:
 
 def _read(uri: str) -> bytes:
     """Return the bytes of a file that may be a tokenizer. Raises AssetError for a larger one than any is."""
-    if (size := storage.size(uri)) > huggingface.MAX_BYTES:
-        raise AssetError(f"{uri}: {size} bytes are too many for a tokenizer (limit {huggingface.MAX_BYTES})")
+    if (size := storage.size(uri)) > MAX_BYTES:
+        raise AssetError(f"{uri}: {size} bytes are too many for a tokenizer (limit {MAX_BYTES})")
     return storage.read_bytes(uri)
 
 

@@ -61,6 +61,14 @@ def test_tokenizers_gives_our_ids(pair: tuple[tokenizers.Tokenizer, Tokenizer], 
     same(*pair, [text])
 
 
+def test_tokenizers_can_be_told_to_leave_special_tokens_in_text_alone(exported: Path, folder: Path) -> None:
+    theirs, ours = tokenizers.Tokenizer.from_file(str(exported / "tokenizer.json")), registry.load(str(folder))
+    text = "".join(ours.specials) + " a<s>b"
+    assert theirs.encode(text, add_special_tokens=False).ids != ours.encode_text(text).tolist()
+    theirs.encode_special_tokens = True
+    assert theirs.encode(text, add_special_tokens=False).ids == ours.encode_text(text).tolist()
+
+
 def test_tokenizers_gives_our_text(pair: tuple[tokenizers.Tokenizer, Tokenizer], corpus: list[str]) -> None:
     for text in corpus:
         assert pair[0].decode(pair[0].encode(text).ids) == text
@@ -136,6 +144,7 @@ def test_a_real_vocabulary_gives_our_ids_on_raw_pages(asset: str, shared_data: P
     if asset not in ready:
         pytest.skip(f"needs the asset {asset}: curate assets fetch {asset}")
     theirs = tokenizers.Tokenizer.from_str(export.export(ready[asset])["tokenizer.json"].decode())
+    theirs.encode_special_tokens = True
     ours = registry.load(ready[asset])
     for path in sorted((shared_data / "sample-crawl").glob("*.gz")):
         with gzip.open(path, "rb") as stream:

@@ -13,6 +13,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from curate.errors import AssetError
 from curate.tokenize import huggingface, pretokens, registry
+from curate.tokenize.huggingface_file import MAX_BYTES
 from curate.tokenize.tokenizer import Tokenizer
 
 SPECIALS = ["<s>", "</s>", "<|pad|>"]
@@ -222,6 +223,6 @@ def test_a_damaged_file_is_named(tmp_path: Path, data: bytes, message: str) -> N
 
 def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
     with (tmp_path / "t.model").open("wb") as stream:
-        stream.truncate(huggingface.MAX_BYTES + 1)
+        stream.truncate(MAX_BYTES + 1)
     with pytest.raises(AssetError, match="too many for a tokenizer"):
         registry.load(str(tmp_path / "t.model"))
