@@ -12,43 +12,44 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.tokenize import merges, pretokens, words
+from curate.tokenize import merges, pairs, pretokens, words
 from curate.tokenize.batches import BEGINS, DONE, ENDS, FULL, ROOM, Kernel, Room
 from curate.tokenize.compiled import Bytes, Ints, Words, as_int, cached, compiled, source_digest
-from curate.tokenize.merges import find, merge
+from curate.tokenize.merges import merge
+from curate.tokenize.pairs import find
 from curate.tokenize.pretokens import pretoken_end
 from curate.tokenize.words import MAX_WORD_BYTES, copy, key, look_up, place, remember
 
-FILES: Final = ("bpe_kernel.py", "batches.py", merges.FILE, words.FILE, *pretokens.FILES)
+FILES: Final = ("bpe_kernel.py", "batches.py", merges.FILE, pairs.FILE, words.FILE, *pretokens.FILES)
 
 
 def supports(ranks: Mapping[bytes, int], pattern: str) -> bool:
     """Return whether `of_ranks` can encode with these ranks (0, 1, 2, …, all single bytes among them) and pattern."""
     return (
         pattern in pretokens.PATTERNS
-        and len(ranks) <= merges.MAX_SYMBOLS
-        and max(map(len, ranks)) <= merges.MAX_TOKEN_BYTES
+        and len(ranks) <= pairs.MAX_SYMBOLS
+        and max(map(len, ranks)) <= pairs.MAX_TOKEN_BYTES
     )
 
 
 def of_ranks(ranks: Mapping[bytes, int], pattern: str, cut: Callable[[str], Iterator[str]], cut_bytes: int) -> Kernel:
     """Return the encoder of ranks that it `supports`: about 12 MB for 128,000 of them, and the cache of `words`."""
-    vocabulary = merges.vocabulary(sorted(ranks, key=lambda token: ranks[token]))
+    vocabulary = pairs.vocabulary(sorted(ranks, key=lambda token: ranks[token]))
     singles = np.array([ranks[bytes([byte])] for byte in range(256)], dtype=np.int32)
-    return kernel(singles, vocabulary, merges.pairs(vocabulary), pretokens.PATTERNS[pattern], cut, cut_bytes)
+    return kernel(singles, vocabulary, pairs.spelled(vocabulary), pretokens.PATTERNS[pattern], cut, cut_bytes)
 
 
 def kernel(
     singles: NDArray[np.int32],
-    whole: merges.Vocabulary,
-    known: merges.Pairs,
+    whole: pairs.Vocabulary,
+    known: pairs.Pairs,
     digits: int,
     cut: Callable[[str], Iterator[str]],
     cut_bytes: int,
 ) -> Kernel:
     """Return an encoder: `singles` are the ids of the 256 bytes, `whole` the strings that are one token without merges,
     with their ids for numbers, and `known` the pairs of ids. `digits` is a value of `pretokens.PATTERNS`."""
-    first = merges.merges_of(known, np.repeat(singles, 256), np.tile(singles, 256))
+    first = pairs.merges_of(known, np.repeat(singles, 256), np.tile(singles, 256))
     tables = (singles, first, whole, known)
     cache = words.empty()
 

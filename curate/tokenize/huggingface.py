@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 
 from curate.errors import AssetError
-from curate.tokenize import batches, bpe, bpe_kernel, merges, pretokens, spm, spm_kernel
+from curate.tokenize import batches, bpe, bpe_kernel, pairs, pretokens, spm, spm_kernel
 from curate.tokenize.huggingface_file import BYTE_PIECES, Model, brief, read_model, read_object, refuse
 from curate.tokenize.tokenizer import Ids, Tokenizer, fingerprint
 
@@ -81,7 +81,7 @@ def _byte_level(model: Model, pattern: str) -> batches.Kernel:
     # the number of a string is its id: an id that text cannot get has bytes that no text has
     size = 1 + max(model.tokens) if model.whole_words else 0
     strings = [model.tokens.get(at, b"\xff" + at.to_bytes(4, "big")) for at in range(size)]
-    whole, known = merges.vocabulary(strings), merges.listed(*np.ascontiguousarray(model.merges.T))
+    whole, known = pairs.vocabulary(strings), pairs.listed(*np.ascontiguousarray(model.merges.T))
     return bpe_kernel.kernel(ids, whole, known, pretokens.PATTERNS[pattern], bpe.blocks, bpe.MAX_RUN_CHARS)
 
 

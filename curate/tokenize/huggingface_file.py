@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.errors import AssetError
-from curate.tokenize import merges, pretokens
+from curate.tokenize import pairs, pretokens
 
 MAX_BYTES: Final = 256 << 20
-MAX_MERGES: Final = 2 * merges.MAX_SYMBOLS
+MAX_MERGES: Final = 2 * pairs.MAX_SYMBOLS
 SPACE: Final = "\u2581"
 BYTE_PIECES: Final = {f"<0x{byte:02X}>": bytes([byte]) for byte in range(256)}
 _TOP: Final = {
@@ -69,8 +69,8 @@ def read_model(data: bytes, where: str) -> Model:
     for key in ("dropout", "continuing_subword_prefix", "end_of_word_suffix"):
         refuse(bool(model.get(key)), where, f"model.{key} {brief(model.get(key))}")
     vocabulary = _vocabulary(model.get("vocab"), where)
-    pairs = _merges(model.get("merges"), vocabulary, where)
-    refuse(bool(np.isin(pairs[:, 2], list(specials.values())).any()), where, "a special token that merges make")
+    rules = _merges(model.get("merges"), vocabulary, where)
+    refuse(bool(np.isin(rules[:, 2], list(specials.values())).any()), where, "a special token that merges make")
     _check_post_processor(file.get("post_processor"), specials, where)
     pattern, prefix = _look(file, bool(model.get("byte_fallback")), where)
     plain = {token: at for token, at in vocabulary.items() if token not in specials}
@@ -79,7 +79,7 @@ def read_model(data: bytes, where: str) -> Model:
     whole = bool(model.get("ignore_merges"))
     refuse(whole and pattern is None, where, "model.ignore_merges in SentencePiece style")
     tokens = _spelled(plain) if pattern is None else _byte_level_tokens(plain, where)
-    return Model(plain, tokens, pairs, specials, whole, pattern, prefix)
+    return Model(plain, tokens, rules, specials, whole, pattern, prefix)
 
 
 def _spelled(vocabulary: Mapping[str, int]) -> dict[int, bytes]:
@@ -143,7 +143,7 @@ def _specials(added: Any, where: str) -> dict[str, int]:
 
 
 def _is_id(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < merges.MAX_SYMBOLS
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < pairs.MAX_SYMBOLS
 
 
 def _vocabulary(value: Any, where: str) -> dict[str, int]:
@@ -151,8 +151,8 @@ def _vocabulary(value: Any, where: str) -> dict[str, int]:
         raise AssetError(f"{where}: model.vocab is missing or empty")
     for token, at in value.items():
         if not _is_id(at) or not token:
-            raise AssetError(f"{where}: model.vocab: {brief({token: at})}: ids are 0 to {merges.MAX_SYMBOLS - 1}")
-        if len(token) > merges.MAX_TOKEN_BYTES // 4:
+            raise AssetError(f"{where}: model.vocab: {brief({token: at})}: ids are 0 to {pairs.MAX_SYMBOLS - 1}")
+        if len(token) > pairs.MAX_TOKEN_BYTES // 4:
             raise AssetError(f"{where}: model.vocab: {brief(token)} is too long")
     if len(set(value.values())) != len(value):
         raise AssetError(f"{where}: model.vocab: two tokens have the same id")

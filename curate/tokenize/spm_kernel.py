@@ -18,13 +18,14 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.tokenize import merges, words
+from curate.tokenize import merges, pairs, words
 from curate.tokenize.batches import BEGINS, DONE, ENDS, FULL, ROOM, Kernel, Room
 from curate.tokenize.compiled import Bytes, Ints, Spans, Words, as_int, cached, compiled, source_digest
-from curate.tokenize.merges import MAX_SYMBOLS, merge, merge_of
+from curate.tokenize.merges import merge
+from curate.tokenize.pairs import MAX_SYMBOLS, merge_of
 from curate.tokenize.words import MAX_WORD_BYTES, copy, key, look_up, place, remember
 
-FILES: Final = ("spm_kernel.py", "batches.py", merges.FILE, words.FILE)
+FILES: Final = ("spm_kernel.py", "batches.py", merges.FILE, pairs.FILE, words.FILE)
 SPACE: Final = 0x2581
 BLANK: Final = 0x20
 BITMAP_BITS: Final = 20
@@ -63,7 +64,7 @@ class _Tables(NamedTuple):
     bitmap: Bytes
     singles: Spans
     prefix: int
-    known: merges.Pairs
+    known: pairs.Pairs
 
 
 def supports(pieces: Pieces) -> bool:
@@ -76,7 +77,7 @@ def supports(pieces: Pieces) -> bool:
         and all(char in known for char in set().union(*known))
         and not any(np.isnan(pieces.scores or []))
         and len(known) <= MAX_SYMBOLS
-        and max(len(one.encode()) for one in known) <= merges.MAX_TOKEN_BYTES
+        and max(len(one.encode()) for one in known) <= pairs.MAX_TOKEN_BYTES
         and len(pieces.byte_ids) == 256
     )
 
@@ -92,15 +93,15 @@ def kernel(pieces: Pieces, cut: Callable[[str], Iterator[str]], cut_bytes: int) 
     return Kernel(step, cut, cut_bytes)
 
 
-def _pairs(pieces: Pieces) -> tuple[NDArray[np.int64], merges.Pairs]:
+def _pairs(pieces: Pieces) -> tuple[NDArray[np.int64], pairs.Pairs]:
     """Return which entry each symbol is, and the pairs of symbols."""
     if pieces.merges is not None:
         left, right, makes = (np.ascontiguousarray(column) for column in pieces.merges.T)
-        return np.arange(len(pieces.strings)), merges.listed(left, right, makes)
+        return np.arange(len(pieces.strings)), pairs.listed(left, right, makes)
     scores = np.array(pieces.scores)
     order = np.argsort(-scores, kind="stable")
     scores = scores[order]
-    known = merges.pairs(merges.vocabulary([pieces.strings[at].encode() for at in order]))
+    known = pairs.spelled(pairs.vocabulary([pieces.strings[at].encode() for at in order]))
     first = np.flatnonzero(np.concatenate([[True], scores[1:] != scores[:-1]]))
     ties = np.repeat(first, np.diff([*first, len(scores)])).astype(np.int32)
     return order, known._replace(ties=ties)

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from curate import assets
-from curate.tokenize import batches, bpe, bpe_kernel, merges, registry, words
+from curate.tokenize import batches, bpe, bpe_kernel, pairs, registry, words
 from curate.tokenize.tokenizer import Tokenizer
 
 TEXTS = st.text(alphabet="abcdefgh thewr.,'\n\r\t 0123456789éß川世Рк🙂\x00\u2028", max_size=200)
@@ -118,7 +118,7 @@ def test_a_pattern_of_its_own_is_left_to_the_library(bpe_files: dict[str, bytes]
 
 def test_huge_tokens_are_left_to_the_library() -> None:
     ranks = {bytes([byte]): byte for byte in range(256)}
-    for size, supported in ((merges.MAX_TOKEN_BYTES, True), (merges.MAX_TOKEN_BYTES + 1, False)):
+    for size, supported in ((pairs.MAX_TOKEN_BYTES, True), (pairs.MAX_TOKEN_BYTES + 1, False)):
         assert bpe_kernel.supports({**ranks, b"a" * size: 256}, bpe.LLAMA3_PATTERN) is supported
 
 
