@@ -20,7 +20,7 @@ import numpy.typing as npt
 import tiktoken
 
 from curate.errors import AssetError
-from curate.tokenize import bpe_kernel, pretokens
+from curate.tokenize import bpe_kernel, encoder, pretokens
 from curate.tokenize.batches import Kernel
 from curate.tokenize.tokenizer import Ids, Tokenizer, fingerprint
 
@@ -157,7 +157,7 @@ def _kernel(ranks: dict[bytes, int], pattern: str) -> Callable[[], Kernel] | Non
     """Return what builds the encoder of batches; None for patterns that only ``tiktoken`` knows."""
     if not bpe_kernel.supports(ranks, pattern):
         return None
-    return functools.cache(lambda: bpe_kernel.of_ranks(ranks, pattern, blocks, MAX_RUN_CHARS))
+    return functools.cache(lambda: encoder.kernel(bpe_kernel.tables_of_ranks(ranks, pattern), blocks, MAX_RUN_CHARS))
 
 
 def _encoder(encoding: tiktoken.Encoding) -> Callable[[str], npt.NDArray[Any]]:

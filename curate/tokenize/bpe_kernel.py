@@ -1,4 +1,4 @@
-"""Byte-level BPE on Arrow buffers: pre-tokens by `pretokens`, most of them looked up in `words`, the others merged.
+"""Byte-level BPE on UTF-8 bytes: the ids of one pre-token, by one lookup or by merges.
 
 The ids of ranks are those of ``tiktoken``: a pre-token that is in the vocabulary is one token even where no merge leads
 to it; any other is merged from its bytes by rank.
@@ -6,25 +6,37 @@ to it; any other is merged from its bytes by rank.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.tokenize import merges, pairs, pretokens, words
-from curate.tokenize.batches import BEGINS, DONE, ENDS, FULL, ROOM, Kernel, Room
-from curate.tokenize.compiled import Bytes, Ints, Words, as_int, cached, compiled, source_digest
+from curate.tokenize import pairs, pretokens
+from curate.tokenize.compiled import Bytes, Spans, as_int, compiled
 from curate.tokenize.merges import merge
 from curate.tokenize.pairs import find
-from curate.tokenize.pretokens import pretoken_end
-from curate.tokenize.words import MAX_WORD_BYTES, copy, key, look_up, place, remember
 
-FILES: Final = ("bpe_kernel.py", "batches.py", merges.FILE, pairs.FILE, words.FILE, *pretokens.FILES)
+FILE: Final = "bpe_kernel.py"
+
+
+class Tables(NamedTuple):
+    """What encoding reads.
+
+    ``singles``: the ids of the 256 bytes; ``first``: the merges of two bytes int32 [65536] at first << 8 | second;
+    ``whole``: the strings that are one token without merges, with their ids for numbers; ``known``: the pairs of ids;
+    ``digits``: a value of `pretokens.PATTERNS`.
+    """
+
+    singles: Spans
+    first: Spans
+    whole: pairs.Vocabulary
+    known: pairs.Pairs
+    digits: int
 
 
 def supports(ranks: Mapping[bytes, int], pattern: str) -> bool:
-    """Return whether `of_ranks` can encode with these ranks (0, 1, 2, …, all single bytes among them) and pattern."""
+    """Return whether there are tables with these ranks (0, 1, 2, …, all single bytes among them) and pattern."""
     return (
         pattern in pretokens.PATTERNS
         and len(ranks) <= pairs.MAX_SYMBOLS
@@ -32,37 +44,23 @@ def supports(ranks: Mapping[bytes, int], pattern: str) -> bool:
     )
 
 
-def of_ranks(ranks: Mapping[bytes, int], pattern: str, cut: Callable[[str], Iterator[str]], cut_bytes: int) -> Kernel:
-    """Return the encoder of ranks that it `supports`: about 12 MB for 128,000 of them, and the cache of `words`."""
+def tables_of_ranks(ranks: Mapping[bytes, int], pattern: str) -> Tables:
+    """Return the tables of ranks that are supported: about 12 MB for 128,000 of them."""
     vocabulary = pairs.vocabulary(sorted(ranks, key=lambda token: ranks[token]))
     singles = np.array([ranks[bytes([byte])] for byte in range(256)], dtype=np.int32)
-    return kernel(singles, vocabulary, pairs.spelled(vocabulary), pretokens.PATTERNS[pattern], cut, cut_bytes)
+    return tables(singles, vocabulary, pairs.spelled(vocabulary), pattern)
 
 
-def kernel(
-    singles: NDArray[np.int32],
-    whole: pairs.Vocabulary,
-    known: pairs.Pairs,
-    digits: int,
-    cut: Callable[[str], Iterator[str]],
-    cut_bytes: int,
-) -> Kernel:
-    """Return an encoder: `singles` are the ids of the 256 bytes, `whole` the strings that are one token without merges,
-    with their ids for numbers, and `known` the pairs of ids. `digits` is a value of `pretokens.PATTERNS`."""
+def tables(singles: NDArray[np.int32], whole: pairs.Vocabulary, known: pairs.Pairs, pattern: str) -> Tables:
+    """Return the tables of ids, as `Tables` says of each."""
     first = pairs.merges_of(known, np.repeat(singles, 256), np.tile(singles, 256))
-    tables = (singles, first, whole, known)
-    cache = words.empty()
-
-    def step(text: Any, room: Room, out: Any, state: Ints) -> int:
-        return _ENCODE(*text, digits, tables, cache, room, out, state)
-
-    return Kernel(step, cut, cut_bytes)
+    return Tables(singles, first, whole, known, pretokens.PATTERNS[pattern])
 
 
 @compiled
-def _encode_piece(data: Bytes, at: int, stop: int, tables: Any, room: Any, out: Any, filled: int) -> int:
+def encode_piece(data: Bytes, at: int, stop: int, tables: Any, room: Any, out: Any, filled: int) -> int:
     """Write the ids of the pre-token ``data[at:stop]``, which the scratch has room for; return where they end."""
-    singles, first, vocabulary, known = tables
+    singles, first, vocabulary, known = tables[0], tables[1], tables[2], tables[3]
     number = find(vocabulary[0], vocabulary[1], vocabulary[2], data, at, stop)
     if number >= 0:
         out[filled] = number
@@ -77,74 +75,3 @@ def _encode_piece(data: Bytes, at: int, stop: int, tables: Any, room: Any, out: 
     for symbol in range(count):
         out[filled + symbol] = symbols[symbol]
     return filled + count
-
-
-def _compile(sources: str) -> Any:
-    """Return the compiled loop over texts; `sources` is a `source_digest`."""
-
-    @cached
-    def encode(
-        data: Bytes,
-        bounds: Ints,
-        flags: Bytes,
-        frame: Ints,
-        ends: Ints,
-        digits: int,
-        tables: Any,
-        cache: Words,
-        room: Any,
-        out: Any,
-        state: Ints,
-    ) -> int:
-        sources  # noqa: B018 - part of the key of the cache on disk
-        row, at, filled = state[0], state[1], state[2]
-        singles, symbols = tables[0], room[0]
-        while row < flags.size:
-            if at < 0:
-                if filled + 2 > out.size:
-                    state[0], state[1], state[2], state[3] = row, at, filled, 2
-                    return FULL
-                at = bounds[row]
-                if flags[row] & BEGINS and frame[0] >= 0:
-                    out[filled] = frame[0]
-                    filled += 1
-            end = bounds[row + 1]
-            while at < end:
-                stop = pretoken_end(data, at, end, digits)
-                size = stop - at
-                # one more: room for the token that ends a document
-                if filled + size >= out.size:
-                    state[0], state[1], state[2], state[3] = row, at, filled, size + 1
-                    return FULL
-                if size > symbols.size:
-                    state[0], state[1], state[2], state[3] = row, at, filled, size
-                    return ROOM
-                if size == 1:
-                    out[filled] = singles[data[at]]
-                    filled += 1
-                elif size <= MAX_WORD_BYTES:
-                    word = key(data, at, size)
-                    slot = place(word)
-                    entry = look_up(cache, slot, word)
-                    if entry >= 0:
-                        filled = copy(cache, entry, out, filled)
-                    else:
-                        begin = filled
-                        filled = _encode_piece(data, at, stop, tables, room, out, filled)
-                        remember(cache, slot, word, out, begin, filled)
-                else:
-                    filled = _encode_piece(data, at, stop, tables, room, out, filled)
-                at = stop
-            if flags[row] & ENDS and frame[1] >= 0:
-                out[filled] = frame[1]
-                filled += 1
-            ends[row] = filled
-            row += 1
-            at = as_int(-1)
-        state[0], state[1], state[2] = row, at, filled
-        return DONE
-
-    return encode
-
-
-_ENCODE: Final = _compile(source_digest(*FILES))

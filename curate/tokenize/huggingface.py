@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 
 from curate.errors import AssetError
-from curate.tokenize import batches, bpe, bpe_kernel, pairs, pretokens, spm, spm_kernel
+from curate.tokenize import batches, bpe, bpe_kernel, encoder, pairs, spm, spm_kernel
 from curate.tokenize.huggingface_file import BYTE_PIECES, Model, brief, read_model, read_object, refuse
 from curate.tokenize.tokenizer import Ids, Tokenizer, fingerprint
 
@@ -40,7 +40,7 @@ def from_json(data: bytes, *, where: str, name: str = "", config: bytes | None =
     pattern = model.pattern
     if pattern is None:
         pieces = _pieces(model, where)
-        kernel = functools.cache(lambda: spm_kernel.kernel(pieces, spm.blocks, spm.MAX_BLOCK_CHARS))
+        kernel = functools.cache(lambda: encoder.kernel(spm_kernel.tables(pieces), spm.blocks, spm.MAX_BLOCK_CHARS))
     else:
         kernel = functools.cache(lambda: _byte_level(model, pattern))
     return Tokenizer(
@@ -82,7 +82,8 @@ def _byte_level(model: Model, pattern: str) -> batches.Kernel:
     size = 1 + max(model.tokens) if model.whole_words else 0
     strings = [model.tokens.get(at, b"\xff" + at.to_bytes(4, "big")) for at in range(size)]
     whole, known = pairs.vocabulary(strings), pairs.listed(*np.ascontiguousarray(model.merges.T))
-    return bpe_kernel.kernel(ids, whole, known, pretokens.PATTERNS[pattern], bpe.blocks, bpe.MAX_RUN_CHARS)
+    tables = bpe_kernel.tables(ids, whole, known, pattern)
+    return encoder.kernel(tables, bpe.blocks, bpe.MAX_RUN_CHARS)
 
 
 def _pieces(model: Model, where: str) -> spm_kernel.Pieces:

@@ -27,7 +27,7 @@ import numpy.typing as npt
 import sentencepiece
 
 from curate.errors import AssetError
-from curate.tokenize import spm_kernel
+from curate.tokenize import encoder, spm_kernel
 from curate.tokenize.batches import Kernel
 from curate.tokenize.tokenizer import Ids, Tokenizer, fingerprint
 
@@ -73,7 +73,9 @@ def from_model(data: bytes, *, where: str, name: str = "") -> Tokenizer:
 def _kernel(proto: Any) -> Callable[[], Kernel] | None:
     """Return what builds the encoder of batches; None for models that only the library knows."""
     pieces = plain_pieces(proto)
-    return None if pieces is None else functools.cache(lambda: spm_kernel.kernel(pieces, blocks, MAX_BLOCK_CHARS))
+    if pieces is None:
+        return None
+    return functools.cache(lambda: encoder.kernel(spm_kernel.tables(pieces), blocks, MAX_BLOCK_CHARS))
 
 
 def plain_pieces(proto: Any) -> spm_kernel.Pieces | None:

@@ -1,4 +1,4 @@
-"""SentencePiece BPE on Arrow buffers: the text in pieces that no merge can cross, most of them looked up in `words`.
+"""SentencePiece BPE on UTF-8 bytes: a text in pieces that no merge can cross, and the ids of one piece.
 
 Two neighbouring characters that no vocabulary entry has side by side are never merged, nor is anything across them: the
 text can be cut there, and what is between two cuts encoded alone, with the very ids of the whole. In a vocabulary whose
@@ -12,20 +12,17 @@ becomes the byte pieces of its UTF-8.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.tokenize import merges, pairs, words
-from curate.tokenize.batches import BEGINS, DONE, ENDS, FULL, ROOM, Kernel, Room
-from curate.tokenize.compiled import Bytes, Ints, Spans, Words, as_int, cached, compiled, source_digest
+from curate.tokenize import pairs
+from curate.tokenize.compiled import Bytes, Spans, as_int, cached, compiled, source_digest
 from curate.tokenize.merges import merge
 from curate.tokenize.pairs import MAX_SYMBOLS, merge_of
-from curate.tokenize.words import MAX_WORD_BYTES, copy, key, look_up, place, remember
 
-FILES: Final = ("spm_kernel.py", "batches.py", merges.FILE, pairs.FILE, words.FILE)
+FILE: Final = "spm_kernel.py"
 SPACE: Final = 0x2581
 BLANK: Final = 0x20
 BITMAP_BITS: Final = 20
@@ -35,7 +32,7 @@ BITMAP_SHIFT = np.uint64(64 - BITMAP_BITS)
 
 
 class Pieces(NamedTuple):
-    """What the kernel needs of a model: its entries with their ids, and its 256 byte pieces by byte.
+    """What encoding needs of a model: its entries with their ids, and its 256 byte pieces by byte.
 
     What can be merged follows from ``scores``, one for each entry, or is listed in ``merges``: (left, right, result) as
     numbers of entries, in the order of their ranks.
@@ -49,8 +46,8 @@ class Pieces(NamedTuple):
     merges: NDArray[np.int32] | None = None
 
 
-class _Tables(NamedTuple):
-    """What the compiled loop reads.
+class Tables(NamedTuple):
+    """What encoding reads.
 
     ``symbols`` of each code point int32 [0x110000], `MAX_SYMBOLS` + code point where it is no entry; ``ids`` of each
     symbol and ``byte_ids`` of each byte; ``joins`` of two ASCII characters uint8 [128 * 128], ``bitmap`` of the others;
@@ -68,7 +65,7 @@ class _Tables(NamedTuple):
 
 
 def supports(pieces: Pieces) -> bool:
-    """Return whether `kernel` can encode with these pieces: every character of an entry is one itself, the space is
+    """Return whether there are tables for these pieces: every character of an entry is one itself, the space is
     among them, and sizes are within its tables."""
     known = set(pieces.strings)
     return (
@@ -80,17 +77,6 @@ def supports(pieces: Pieces) -> bool:
         and max(len(one.encode()) for one in known) <= pairs.MAX_TOKEN_BYTES
         and len(pieces.byte_ids) == 256
     )
-
-
-def kernel(pieces: Pieces, cut: Callable[[str], Iterator[str]], cut_bytes: int) -> Kernel:
-    """Return the encoder of pieces that it `supports`: about 6 MB for 32,000 of them, and the cache of `words`."""
-    tables = _tables(pieces)
-    cache = words.empty()
-
-    def step(text: Any, room: Room, out: Any, state: Ints) -> int:
-        return _ENCODE(*text, tables, cache, room, out, state)
-
-    return Kernel(step, cut, cut_bytes)
 
 
 def _pairs(pieces: Pieces) -> tuple[NDArray[np.int64], pairs.Pairs]:
@@ -107,7 +93,8 @@ def _pairs(pieces: Pieces) -> tuple[NDArray[np.int64], pairs.Pairs]:
     return order, known._replace(ties=ties)
 
 
-def _tables(pieces: Pieces) -> _Tables:
+def tables(pieces: Pieces) -> Tables:
+    """Return the tables of pieces that are supported: about 6 MB for 32,000 of them."""
     order, known = _pairs(pieces)
     strings = [pieces.strings[at] for at in order]
     ids = np.array(pieces.ids, dtype=np.int32)[order]
@@ -122,11 +109,11 @@ def _tables(pieces: Pieces) -> _Tables:
     singles = np.array([ids[at] if at < MAX_SYMBOLS else byte_ids[byte] for byte, at in enumerate(symbols[:128])])
     joins, bitmap = _neighbours(strings)
     prefix = prefix if pieces.dummy_prefix else -1
-    return _Tables(symbols, ids, byte_ids, joins, bitmap, singles.astype(np.int32), prefix, known)
+    return Tables(symbols, ids, byte_ids, joins, bitmap, singles.astype(np.int32), prefix, known)
 
 
 def _neighbours(strings: list[str]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return which characters of a text may be merged: (joins, bitmap) of `_Tables`."""
+    """Return which characters of a text may be merged: (joins, bitmap) of `Tables`."""
     joins = np.zeros(128 * 128, dtype=np.uint8)
     bitmap = np.zeros(1 << BITMAP_BITS >> 3, dtype=np.uint8)
     found = {(a, b) for string in strings for a, b in itertools.pairwise(string)}
@@ -163,7 +150,7 @@ def _point(data: Bytes, at: int) -> tuple[int, int]:
 
 
 @compiled
-def _piece_end(data: Bytes, at: int, end: int, joins: Bytes, bitmap: Bytes) -> int:
+def piece_end(data: Bytes, at: int, end: int, joins: Bytes, bitmap: Bytes) -> int:
     """Where the first cut after `at` < `end` is."""
     left, size = _point(data, at)
     at += size
@@ -184,7 +171,7 @@ def _piece_end(data: Bytes, at: int, end: int, joins: Bytes, bitmap: Bytes) -> i
 
 
 @compiled
-def _encode_piece(data: Bytes, at: int, stop: int, prefix: int, tables: Any, room: Any, out: Any, filled: int) -> int:
+def encode_piece(data: Bytes, at: int, stop: int, prefix: int, tables: Any, room: Any, out: Any, filled: int) -> int:
     """Write the ids of ``data[at:stop]``, after the symbol `prefix` unless it is negative; return where they end. The
     scratch and the output have room for one more than there are bytes."""
     symbols, ids, byte_ids, known = tables[0], tables[1], tables[2], tables[7]
@@ -231,73 +218,8 @@ def _write_bytes(point: int, byte_ids: Spans, out: Any, filled: int) -> int:
     return filled + 2
 
 
-def _compile(sources: str) -> tuple[Any, Any]:
-    """Return the compiled loop over texts, and what sets a bit; `sources` is a `source_digest`."""
-
-    @cached
-    def encode(
-        data: Bytes,
-        bounds: Ints,
-        flags: Bytes,
-        frame: Ints,
-        ends: Ints,
-        tables: Any,
-        cache: Words,
-        room: Any,
-        out: Any,
-        state: Ints,
-    ) -> int:
-        sources  # noqa: B018 - part of the key of the cache on disk
-        row, at, filled = state[0], state[1], state[2]
-        joins, bitmap, singles = tables[3], tables[4], tables[5]
-        while row < flags.size:
-            prefix = as_int(-1)
-            if at < 0:
-                if filled + 2 > out.size:
-                    state[0], state[1], state[2], state[3] = row, at, filled, 2
-                    return FULL
-                at = bounds[row]
-                if flags[row] & BEGINS and frame[0] >= 0:
-                    out[filled] = frame[0]
-                    filled += 1
-            end = bounds[row + 1]
-            while at < end:
-                stop = _piece_end(data, at, end, joins, bitmap)
-                size = stop - at
-                prefix = as_int(tables[6]) if at == bounds[row] and flags[row] & BEGINS else as_int(-1)
-                # two more: room for a space before a text, and for the token that ends a document
-                if filled + size + 1 >= out.size:
-                    state[0], state[1], state[2], state[3] = row, at, filled, size + 2
-                    return FULL
-                if size + 1 > room[0].size:
-                    state[0], state[1], state[2], state[3] = row, at, filled, size + 1
-                    return ROOM
-                if prefix >= 0:
-                    filled = _encode_piece(data, at, stop, prefix, tables, room, out, filled)
-                elif size == 1:
-                    out[filled] = singles[data[at]]
-                    filled += 1
-                elif size <= MAX_WORD_BYTES:
-                    word = key(data, at, size)
-                    slot = place(word)
-                    entry = look_up(cache, slot, word)
-                    if entry >= 0:
-                        filled = copy(cache, entry, out, filled)
-                    else:
-                        begin = filled
-                        filled = _encode_piece(data, at, stop, prefix, tables, room, out, filled)
-                        remember(cache, slot, word, out, begin, filled)
-                else:
-                    filled = _encode_piece(data, at, stop, prefix, tables, room, out, filled)
-                at = stop
-            if flags[row] & ENDS and frame[1] >= 0:
-                out[filled] = frame[1]
-                filled += 1
-            ends[row] = filled
-            row += 1
-            at = as_int(-1)
-        state[0], state[1], state[2] = row, at, filled
-        return DONE
+def _compile(sources: str) -> Any:
+    """Return what sets a bit of the bitmap; `sources` is a `source_digest`."""
 
     @cached
     def add(bitmap: Bytes, left: int, right: int) -> None:
@@ -305,7 +227,7 @@ def _compile(sources: str) -> tuple[Any, Any]:
         bit = _bit(left, right)
         bitmap[bit >> 3] |= np.uint8(1 << (bit & 7))
 
-    return encode, add
+    return add
 
 
-_ENCODE, _ADD = _compile(source_digest(*FILES))
+_ADD: Final = _compile(source_digest(FILE))
