@@ -22,7 +22,7 @@ EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
 MULTIPLIER, SPREAD = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
 SYMBOL_BITS, PAIR_BITS = np.uint64(21), np.uint64(22)
 MERGED = np.uint64((1 << 22) - 1)
-U32 = np.uint64(32)
+U32, ONE, ZERO = np.uint64(32), np.uint64(1), np.uint64(0)
 LOW: Final = (1 << 32) - 1
 
 
@@ -41,6 +41,8 @@ class Vocabulary(NamedTuple):
 class Pairs(NamedTuple):
     """A hash table of pairs: left symbol << 43 | right symbol << 22 | number of the merge, uint64 [1 << (64 - shift)].
 
+    Behind it lie four bits for each of its places, set where a pair may be: most pairs that are looked up are not in
+    the table, and the bits are small enough for the processor's cache.
     ``ties`` and ``makes`` are explained in `merges`; both are None where they are plain.
     """
 
@@ -66,9 +68,13 @@ def spelled(words: Vocabulary) -> Pairs:
     """Return the pairs of strings that together spell a string of `words`; a symbol is the number of a string."""
     count = _PAIR(*words, np.empty(0, np.uint64), 64)
     bits = max(4, (2 * count).bit_length())
-    table = np.full(1 << bits, EMPTY, dtype=np.uint64)
+    table = _empty(bits)
     _PAIR(*words, table, 64 - bits)
     return Pairs(table, 64 - bits)
+
+
+def _empty(bits: int) -> Words:
+    return np.concatenate([np.full(1 << bits, EMPTY, np.uint64), np.zeros(1 << bits >> 4, np.uint64)])
 
 
 def listed(left: Spans, right: Spans, makes: Spans) -> Pairs:
@@ -77,7 +83,7 @@ def listed(left: Spans, right: Spans, makes: Spans) -> Pairs:
     Symbols are below `MAX_SYMBOLS`, and there are at most twice as many pairs.
     """
     bits = max(4, (2 * len(left)).bit_length())
-    table = np.full(1 << bits, EMPTY, dtype=np.uint64)
+    table = _empty(bits)
     _ENTER(left, right, table, 64 - bits)
     return Pairs(table, 64 - bits, None, makes)
 
@@ -123,15 +129,19 @@ def find(words: Bytes, offsets: Ints, slots: Ints, data: Bytes, start: int, end:
 
 
 @compiled
-def _pair_slot(pair: Any, shift: int) -> int:
-    return as_int((pair * MULTIPLIER ^ (pair >> SYMBOL_BITS) * SPREAD) >> np.uint64(shift))
+def _pair_hash(pair: Any, shift: int) -> int:
+    """A hash of so many bits that its upper part is the slot of a pair, and all of it the place of its bit."""
+    return as_int((pair * MULTIPLIER ^ (pair >> SYMBOL_BITS) * SPREAD) >> np.uint64(shift - 2))
 
 
 @compiled
 def _enter(table: Words, shift: int, pair: Any, number: int) -> None:
-    slot = _pair_slot(pair, shift)
+    size = 1 << (64 - shift)
+    mixed = _pair_hash(pair, shift)
+    table[size + (mixed >> 6)] |= ONE << np.uint64(mixed & 63)
+    slot = mixed >> 2
     while table[slot] != EMPTY:
-        slot = (slot + 1) & (table.size - 1)
+        slot = (slot + 1) & (size - 1)
     table[slot] = pair << PAIR_BITS | np.uint64(number)
 
 
@@ -140,15 +150,19 @@ def merge_of(table: Words, shift: int, left: int, right: int) -> int:
     """The number of the merge of a pair, NOTHING if there is none. A symbol from `MAX_SYMBOLS` on has no pair."""
     if left >= MAX_SYMBOLS or right >= MAX_SYMBOLS:
         return NOTHING
+    size = 1 << (64 - shift)
     pair = np.uint64(left) << SYMBOL_BITS | np.uint64(right)
-    slot = _pair_slot(pair, shift)
+    mixed = _pair_hash(pair, shift)
+    if (table[size + (mixed >> 6)] >> np.uint64(mixed & 63)) & ONE == ZERO:
+        return NOTHING
+    slot = mixed >> 2
     while True:
         found = table[slot]
         if found >> PAIR_BITS == pair:
             return as_int(found & MERGED)
         if found == EMPTY:
             return NOTHING
-        slot = (slot + 1) & (table.size - 1)
+        slot = (slot + 1) & (size - 1)
 
 
 def _compile(sources: str) -> tuple[Any, Any, Any, Any]:
