@@ -132,10 +132,11 @@ def from_ranks(
     ids = {token: len(ranks) + i for i, token in enumerate(specials)}
     sha256 = fingerprint(data, KIND, pattern, ids)
     name = name or f"{KIND}-{sha256[:12]}"
-    try:
-        encoding = tiktoken.Encoding(name, pat_str=pattern, mergeable_ranks=ranks, special_tokens=ids)
-    except ValueError as error:
-        raise AssetError(f"{where}: the split pattern does not compile: {error}") from error
+    kernel = _kernel(ranks, pattern)
+    # the library's own tables are large, and batches need them only where there is no kernel
+    library = functools.cache(lambda: _library(ranks, pattern, where))
+    if kernel is None:
+        library()
     roles = {role: next((ids[token] for token in names if token in ids), None) for role, names in ROLES.items()}
     return Tokenizer(
         name=name,
@@ -146,9 +147,9 @@ def from_ranks(
         pad_id=roles["pad"],
         unk_id=None,
         sha256=sha256,
-        encode_text=_encoder(encoding),
-        token_bytes=_decoder(encoding, len(ranks)),
-        kernel=_kernel(ranks, pattern),
+        encode_text=_encoder(library),
+        token_bytes=_decoder(ranks),
+        kernel=kernel,
         specials=ids,
     )
 
@@ -160,8 +161,16 @@ def _kernel(ranks: dict[bytes, int], pattern: str) -> Callable[[], Kernel] | Non
     return functools.cache(lambda: encoder.kernel(bpe_kernel.tables_of_ranks(ranks, pattern), blocks, MAX_RUN_CHARS))
 
 
-def _encoder(encoding: tiktoken.Encoding) -> Callable[[str], npt.NDArray[Any]]:
+def _library(ranks: dict[bytes, int], pattern: str, where: str) -> tiktoken.Encoding:
+    try:
+        return tiktoken.Encoding("", pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
+    except ValueError as error:
+        raise AssetError(f"{where}: the split pattern does not compile: {error}") from error
+
+
+def _encoder(library: Callable[[], tiktoken.Encoding]) -> Callable[[str], npt.NDArray[Any]]:
     def encode(text: str) -> npt.NDArray[np.uint32]:
+        encoding = library()
         parts = [encoding.encode_to_numpy(block, disallowed_special=()) for block in blocks(text)]
         if len(parts) == 1:
             return parts[0]
@@ -170,8 +179,10 @@ def _encoder(encoding: tiktoken.Encoding) -> Callable[[str], npt.NDArray[Any]]:
     return encode
 
 
-def _decoder(encoding: tiktoken.Encoding, special_from: int) -> Callable[[Ids], bytes]:
+def _decoder(ranks: Mapping[bytes, int]) -> Callable[[Ids], bytes]:
+    tokens = sorted(ranks, key=lambda token: ranks[token])
+
     def decode(ids: Ids) -> bytes:
-        return encoding.decode_bytes([int(i) for i in ids if i < special_from])
+        return b"".join([tokens[i] for i in ids if i < len(tokens)])
 
     return decode
