@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from curate import storage
 from curate.engine.tasks import Task
 from curate.errors import AssetError
 from curate.pipelines import mixing
