@@ -1,33 +1,18 @@
 from __future__ import annotations
 
-import gzip
 import threading
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
+from encoded import asset_path, large, raw_pages, same
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from curate import assets
 from curate.tokenize import batches, bpe, bpe_kernel, pairs, registry, words
 from curate.tokenize.tokenizer import Tokenizer
 
 TEXTS = st.text(alphabet="abcdefgh thewr.,'\n\r\t 0123456789éß川世Рк🙂\x00\u2028", max_size=200)
-
-
-def large(values: list[str]) -> pa.Array:
-    return pa.array(values, pa.large_string())
-
-
-def same(tokenizer: Tokenizer, texts: list[str]) -> None:
-    """The kernel gives the ids that the library gives."""
-    assert tokenizer.kernel is not None
-    lists = tokenizer.encode_batch(large(texts))
-    lists.validate(full=True)
-    for row, text in enumerate(texts):
-        assert np.array_equal(lists[row].values.to_numpy(), tokenizer.encode_text(text))
 
 
 @settings(max_examples=300, deadline=None)
@@ -124,10 +109,6 @@ def test_huge_tokens_are_left_to_the_library() -> None:
 
 @pytest.mark.slow
 def test_llama_3_gives_the_ids_of_tiktoken_on_raw_pages(shared_data: Path) -> None:
-    ready = {status.asset.name: status.path for status in assets.status() if status.state == "ready"}
-    if "llama3-tokenizer" not in ready:
-        pytest.skip("needs the asset llama3-tokenizer: curate assets fetch llama3-tokenizer")
-    tokenizer = registry.load(ready["llama3-tokenizer"])
-    for path in sorted((shared_data / "sample-crawl").glob("*.gz")):
-        with gzip.open(path, "rb") as stream:
-            same(tokenizer, [stream.read(1_000_000).decode("utf-8", errors="replace") for _ in range(3)])
+    tokenizer = registry.load(asset_path("llama3-tokenizer"))
+    for text in raw_pages(shared_data, 3_000_000):
+        same(tokenizer, [text])

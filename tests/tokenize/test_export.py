@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 from pathlib import Path
@@ -9,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import tokenizers
+from encoded import asset_path, raw_pages
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from curate import assets
 from curate.errors import AssetError
 from curate.tokenize import bpe, export, registry, spm
 from curate.tokenize.tokenizer import Tokenizer
@@ -140,15 +139,12 @@ def _normalising(corpus: list[str]) -> bytes:
 @pytest.mark.slow
 @pytest.mark.parametrize("asset", ["llama3-tokenizer", "mistral-v1-32k"])
 def test_a_real_vocabulary_gives_our_ids_on_raw_pages(asset: str, shared_data: Path) -> None:
-    ready = {status.asset.name: status.path for status in assets.status() if status.state == "ready"}
-    if asset not in ready:
-        pytest.skip(f"needs the asset {asset}: curate assets fetch {asset}")
-    theirs = tokenizers.Tokenizer.from_str(export.export(ready[asset])["tokenizer.json"].decode())
+    path = asset_path(asset)
+    theirs = tokenizers.Tokenizer.from_str(export.export(path)["tokenizer.json"].decode())
     theirs.encode_special_tokens = True
-    ours = registry.load(ready[asset])
-    for path in sorted((shared_data / "sample-crawl").glob("*.gz")):
-        with gzip.open(path, "rb") as stream:
-            text = stream.read(600_000).decode("utf-8", errors="ignore").replace(spm.SPACE, "")
+    ours = registry.load(path)
+    for page in raw_pages(shared_data, 600_000):
+        text = page.replace(spm.SPACE, "")
         lines = [line for line in text.split("\n") if len(line) < bpe.MAX_RUN_CHARS]
         assert np.mean([len(line) > 0 for line in lines]) > 0.1
         same(theirs, ours, lines)

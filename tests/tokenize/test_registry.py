@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from encoded import asset_path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curate import assets
 from curate.errors import AssetError
 from curate.tokenize import bpe, registry, spm
 
@@ -119,10 +119,7 @@ def test_an_unknown_kind_is_named(bpe_files: dict[str, bytes]) -> None:
 
 
 def test_llama_3_gives_its_known_ids() -> None:
-    ready = {status.asset.name: status.path for status in assets.status() if status.state == "ready"}
-    if "llama3-tokenizer" not in ready:
-        pytest.skip("needs the asset llama3-tokenizer: curate assets fetch llama3-tokenizer")
-    tokenizer = registry.load(ready["llama3-tokenizer"])
+    tokenizer = registry.load(asset_path("llama3-tokenizer"))
     text = pa.array(["This is a test sentence.", "<|eot_id|>"], pa.large_string())
     ids = tokenizer.encode_batch(text, add_bos=True, add_eos=True).to_pylist()
     assert ids[0] == [128000, 2028, 374, 264, 1296, 11914, 13, 128001]
@@ -218,10 +215,7 @@ GOLDEN = {
 
 @pytest.mark.parametrize("asset", GOLDEN)
 def test_a_real_vocabulary_gives_its_known_ids(asset: str) -> None:
-    ready = {status.asset.name: status.path for status in assets.status() if status.state == "ready"}
-    if asset not in ready:
-        pytest.skip(f"needs the asset {asset}: curate assets fetch {asset}")
-    tokenizer = registry.load(ready[asset])
+    tokenizer = registry.load(asset_path(asset))
     assert tokenizer.encode_batch(pa.array(GOLDEN_TEXTS)).to_pylist() == GOLDEN[asset]
     assert [tokenizer.encode_text(text).tolist() for text in GOLDEN_TEXTS] == GOLDEN[asset]
     assert [tokenizer.decode(ids) for ids in GOLDEN[asset]] == GOLDEN_TEXTS

@@ -1,34 +1,18 @@
 from __future__ import annotations
 
-import gzip
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
 import pytest
+from encoded import asset_path, large, raw_pages, same
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sentencepiece import sentencepiece_model_pb2
 
-from curate import assets
 from curate.tokenize import batches, registry, spm, words
 from curate.tokenize.tokenizer import Tokenizer
 
 TEXTS = st.text(alphabet="abcdefgh thewr.,'\n\r\t 0123456789éß川世Рк🙂\x00\u2028\u2581", max_size=200)
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
-
-
-def large(values: list[str]) -> pa.Array:
-    return pa.array(values, pa.large_string())
-
-
-def same(tokenizer: Tokenizer, texts: list[str]) -> None:
-    """The kernel gives the ids that the library gives."""
-    assert tokenizer.kernel is not None
-    lists = tokenizer.encode_batch(large(texts))
-    lists.validate(full=True)
-    for row, text in enumerate(texts):
-        assert np.array_equal(lists[row].values.to_numpy(), tokenizer.encode_text(text))
 
 
 def model(
@@ -155,10 +139,6 @@ def test_what_is_not_covered_is_left_to_the_library(data: bytes) -> None:
 
 @pytest.mark.slow
 def test_a_real_model_gives_the_ids_of_the_library_on_raw_pages(shared_data: Path) -> None:
-    ready = {status.asset.name: status.path for status in assets.status() if status.state == "ready"}
-    if "mistral-v1-32k" not in ready:
-        pytest.skip("needs the asset mistral-v1-32k: curate assets fetch mistral-v1-32k")
-    tokenizer = registry.load(ready["mistral-v1-32k"])
-    for path in sorted((shared_data / "sample-crawl").glob("*.gz")):
-        with gzip.open(path, "rb") as stream:
-            same(tokenizer, [stream.read(700_000).decode("utf-8", errors="replace") for _ in range(2)])
+    tokenizer = registry.load(asset_path("mistral-v1-32k"))
+    for text in raw_pages(shared_data, 3_000_000):
+        same(tokenizer, [text])
