@@ -63,7 +63,7 @@ app = typer.Typer(
 )
 shards_app = typer.Typer(no_args_is_help=True, help="Token shards: check them, look into them.")
 assets_app = typer.Typer(no_args_is_help=True, help="Models, vocabularies, word lists: list them, fetch them ahead.")
-tokenizer_app = typer.Typer(no_args_is_help=True, help="Tokenizers: train one.")
+tokenizer_app = typer.Typer(no_args_is_help=True, help="Tokenizers: train one, export one.")
 
 RecipePath = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A recipe file, or a shipped one: crawl-to-shards.toml.")
@@ -356,6 +356,29 @@ def tokenizer_train(
         show.show_json(_console(), {"folder": output, "files": len(files), "read": dict(tally), "card": card})
     else:
         show.show_tokenizer(_console(), output, card, tally)
+
+
+@tokenizer_app.command("export")
+def tokenizer_export(
+    tokenizer: Annotated[
+        str, typer.Argument(metavar="NAME|PATH", help="An asset, a model file, or a folder that train wrote.")
+    ],
+    to: Annotated[str, typer.Option(metavar="DIR", help="The folder to write.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write a tokenizer as a folder that transformers, tiktoken and SentencePiece load, with its ids."""
+    from curate import assets
+    from curate.report import show
+    from curate.tokenize import export, registry
+
+    named = tokenizer in assets.ASSETS
+    files = export.export(assets.path(tokenizer) if named else tokenizer, name=tokenizer if named else "")
+    registry.save(files, to)
+    card = json.loads(files[registry.CARD_FILE])
+    if as_json:
+        show.show_json(_console(), {"folder": to, "card": card})
+    else:
+        show.show_tokenizer(_console(), to, card, {})
 
 
 app.add_typer(dedup_app, name="dedup")

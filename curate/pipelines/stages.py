@@ -46,7 +46,7 @@ STAGES: Final[Mapping[str, Stage]] = {
     "semantic.pairs": Stage("curate.pipelines.semantic:find_pairs", "reduce", 1),
     "merge": Stage("curate.pipelines.duplicates:merge_runs", "reduce", 1),
     "tokenizer": Stage("curate.pipelines.tokens:train_tokenizer", "map", 1, ("rustbpe", "sentencepiece", "pyarrow")),
-    "tokenize": Stage("curate.pipelines.tokens:tokenize_part", "map", 1, ("tiktoken", "sentencepiece", "pyarrow")),
+    "tokenize": Stage("curate.pipelines.tokens:tokenize_part", "map", 2, ("tiktoken", "sentencepiece", "pyarrow")),
     "tally": Stage("curate.pipelines.tokens:tally_part", "map", 1),
     "shuffle": Stage("curate.pipelines.packing:scatter_shuffle", "scatter", 1),
     "pack": Stage("curate.pipelines.packing:pack_partition", "reduce", 1),

@@ -12,7 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from curate import storage
 from curate.engine.tasks import Task
+from curate.errors import AssetError
 from curate.pipelines import mixing
 from curate.pipelines.parts import read_batches, read_groups, read_parquet, read_tokens
 from curate.pipelines.quarantine import pieces
@@ -35,6 +37,11 @@ def _load(path: str, name: str, identity: tuple[str, ...]) -> Tokenizer:
 def _tokenizer(task: Task) -> Tokenizer:
     refs = task.inputs("tokenizer")
     folder = task.local(refs)
+    for ref in refs:
+        file = os.path.join(folder, os.path.basename(ref.path))
+        # an id of a source is its size and digest, that of an output of the run its digest
+        if storage.content_id(file, full=True).rpartition("-")[2] != ref.id.rpartition("-")[2]:
+            raise AssetError(f"{file}: the tokenizer has changed since the run began; put it back, or start again")
     path = folder if len(refs) > 1 else os.path.join(folder, os.path.basename(refs[0].path))
     return _load(path, task.settings["tokenizer_name"], tuple(ref.id for ref in refs))
 

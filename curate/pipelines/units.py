@@ -133,8 +133,12 @@ def asset_refs(recipe: Recipe, names: Sequence[str], run: str) -> dict[str, File
 
 
 def tokenizer_refs(recipe: Recipe, run: str) -> list[FileRef]:
-    """Return the files of the tokenizer that the recipe names: one model file, or a saved folder's files."""
-    return folder_refs(tokenizer_path(recipe), "tokenizer", run)
+    """Return the files of the tokenizer that the recipe names: one model file, or what counts of a folder's files."""
+    from curate.tokenize import registry
+
+    path = tokenizer_path(recipe)
+    names = registry.file_names(path)
+    return [share(file, "tokenizer", run) for file in ([os.path.join(path, name) for name in names] or [path])]
 
 
 def folder_refs(path: str, name: str, run: str) -> list[FileRef]:

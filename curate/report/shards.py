@@ -76,7 +76,7 @@ def decode_rows(folder: str, number: int, tokenizer: str | None = None) -> list[
 
 def _tokenizer_of(shards: ShardSet, folder: str, given: str | None) -> Tokenizer:
     where = given or storage.join(folder, TOKENIZER)
-    if given is None and not storage.exists(storage.join(where, registry.CARD_FILE)):
+    if given is None and not registry.file_names(where):
         names = [name for name in storage.list_names(where) if not name.startswith(".")]
         if len(names) != 1:
             raise RecipeError(f"{place_text(where)}: holds no tokenizer; say --tokenizer PATH")
@@ -84,6 +84,7 @@ def _tokenizer_of(shards: ShardSet, folder: str, given: str | None) -> Tokenizer
     loaded = registry.load(where)
     wanted = str(shards.manifest["tokenizer"]["sha256"])
     if loaded.sha256 != wanted:
-        found = f"sha256 {loaded.sha256[:12]}…, not {wanted[:12]}…"
-        raise RecipeError(f"{place_text(where)}: is not the tokenizer of these shards ({found})")
+        made = shards.manifest["tokenizer"]["name"]
+        found = f"{loaded.name}, sha256 {loaded.sha256[:12]}…; the shards were made with {made}, {wanted[:12]}…"
+        raise RecipeError(f"{place_text(where)}: is not the tokenizer of these shards: it is {found}")
     return loaded

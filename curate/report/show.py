@@ -218,12 +218,13 @@ def show_assets(console: Console, found: Sequence[Status]) -> None:
 
 
 def show_tokenizer(console: Console, folder: str, card: Mapping[str, Any], tally: Mapping[str, int]) -> None:
-    """Print what was trained, on what, and what could not be read."""
+    """Print what a tokenizer's folder holds, what it was trained on, and what could not be read."""
     facts = [
         ("folder", place_text(folder)),
         *((name, str(card[name])) for name in ("name", "kind", "vocab_size", "sha256")),
     ]
-    trained_on = card["trained_on"]
-    facts.append(("trained on", f"{count_text(trained_on['documents'])} texts, {bytes_text(trained_on['bytes'])}"))
+    if trained_on := card.get("trained_on"):
+        facts.append(("trained on", f"{count_text(trained_on['documents'])} texts, {bytes_text(trained_on['bytes'])}"))
+    facts += [("file", name) for name in card.get("checksums", ())]
     facts += [(name, count_text(count)) for name, count in sorted(tally.items()) if name.startswith("error.")]
     console.print(tables.facts_table(facts))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -19,13 +20,12 @@ import numpy.typing as npt
 import tiktoken
 
 from curate.errors import AssetError
+from curate.tokenize import bpe_kernel, encoder, pretokens
+from curate.tokenize.batches import Kernel
 from curate.tokenize.tokenizer import Ids, Tokenizer, fingerprint
 
 KIND: Final = "bpe"
-LLAMA3_PATTERN: Final = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+LLAMA3_PATTERN: Final = pretokens.LLAMA3_PATTERN
 DEFAULT_SPECIALS: Final = ("<|begin_of_text|>", "<|end_of_text|>", "<|pad|>")
 LLAMA3_RANKS: Final = 128_000
 MAX_BLOCK_CHARS: Final = 400_000
@@ -132,10 +132,11 @@ def from_ranks(
     ids = {token: len(ranks) + i for i, token in enumerate(specials)}
     sha256 = fingerprint(data, KIND, pattern, ids)
     name = name or f"{KIND}-{sha256[:12]}"
-    try:
-        encoding = tiktoken.Encoding(name, pat_str=pattern, mergeable_ranks=ranks, special_tokens=ids)
-    except ValueError as error:
-        raise AssetError(f"{where}: the split pattern does not compile: {error}") from error
+    kernel = _kernel(ranks, pattern)
+    # the library's own tables are large, and batches need them only where there is no kernel
+    library = functools.cache(lambda: _library(ranks, pattern, where))
+    if kernel is None:
+        library()
     roles = {role: next((ids[token] for token in names if token in ids), None) for role, names in ROLES.items()}
     return Tokenizer(
         name=name,
@@ -146,13 +147,30 @@ def from_ranks(
         pad_id=roles["pad"],
         unk_id=None,
         sha256=sha256,
-        encode_text=_encoder(encoding),
-        token_bytes=_decoder(encoding, len(ranks)),
+        encode_text=_encoder(library),
+        token_bytes=_decoder(ranks),
+        kernel=kernel,
+        specials=ids,
     )
 
 
-def _encoder(encoding: tiktoken.Encoding) -> Callable[[str], npt.NDArray[Any]]:
+def _kernel(ranks: dict[bytes, int], pattern: str) -> Callable[[], Kernel] | None:
+    """Return what builds the encoder of batches; None for patterns that only ``tiktoken`` knows."""
+    if not bpe_kernel.supports(ranks, pattern):
+        return None
+    return functools.cache(lambda: encoder.kernel(bpe_kernel.tables_of_ranks(ranks, pattern), blocks, MAX_RUN_CHARS))
+
+
+def _library(ranks: dict[bytes, int], pattern: str, where: str) -> tiktoken.Encoding:
+    try:
+        return tiktoken.Encoding("", pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
+    except ValueError as error:
+        raise AssetError(f"{where}: the split pattern does not compile: {error}") from error
+
+
+def _encoder(library: Callable[[], tiktoken.Encoding]) -> Callable[[str], npt.NDArray[Any]]:
     def encode(text: str) -> npt.NDArray[np.uint32]:
+        encoding = library()
         parts = [encoding.encode_to_numpy(block, disallowed_special=()) for block in blocks(text)]
         if len(parts) == 1:
             return parts[0]
@@ -161,8 +179,10 @@ def _encoder(encoding: tiktoken.Encoding) -> Callable[[str], npt.NDArray[Any]]:
     return encode
 
 
-def _decoder(encoding: tiktoken.Encoding, special_from: int) -> Callable[[Ids], bytes]:
+def _decoder(ranks: Mapping[bytes, int]) -> Callable[[Ids], bytes]:
+    tokens = sorted(ranks, key=lambda token: ranks[token])
+
     def decode(ids: Ids) -> bytes:
-        return encoding.decode_bytes([int(i) for i in ids if i < special_from])
+        return b"".join([tokens[i] for i in ids if i < len(tokens)])
 
     return decode

@@ -6,10 +6,11 @@ its characters, never the special id. Special ids come only from ``add_bos`` and
 
 from __future__ import annotations
 
+import collections
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -17,10 +18,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from curate.errors import InputError, RecipeError
+from curate.tokenize import batches
+from curate.tokenize.batches import Kernel
 
 UINT16_VOCABULARY: Final = 1 << 16
-MAX_BATCH_TOKENS: Final = (1 << 31) - 1
-GUESSED_BYTES_PER_TOKEN: Final = 3
 
 Ids = Sequence[int] | npt.NDArray[Any]
 
@@ -32,7 +33,9 @@ class Tokenizer:
     ``vocab_size`` counts every id, special ones included, so that all ids are below it. ``sha256`` covers the model
     bytes, the split pattern and the special tokens: two tokenizers of equal sha256 give equal ids.
     ``encode_text`` gives the ids of a text without special ones (any integer dtype); ``token_bytes`` gives the UTF-8
-    bytes of ids that begin a document.
+    bytes of ids that begin a document. ``kernel`` gives, if there is one, the encoder of whole batches, with the ids of
+    ``encode_text``; it is built when it is first asked for. ``specials`` are the ids of special tokens by name, which
+    text never gives.
     """
 
     name: str
@@ -45,6 +48,8 @@ class Tokenizer:
     sha256: str
     encode_text: Callable[[str], npt.NDArray[Any]]
     token_bytes: Callable[[Ids], bytes]
+    kernel: Callable[[], Kernel] | None = None
+    specials: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -94,17 +99,31 @@ def fingerprint(model: bytes, kind: str, pattern: str, specials: Mapping[str, in
 def encode_batch(tokenizer: Tokenizer, text: pa.Array, *, add_bos: bool, add_eos: bool) -> pa.ListArray:
     """Return the ids of each text as list<uint16 or uint32, not null>, [rows].
 
-    Only one text at a time exists as Python objects; ids go straight into one growing buffer of the final dtype.
-    Raises InputError("utf8" or "tokens") and RecipeError when the tokenizer has no such special id.
+    Ids go straight into one growing buffer of the final dtype; where the tokenizer has no kernel, one text at a time
+    exists as Python objects. Raises InputError("utf8", "null" or "tokens"), and RecipeError when the tokenizer has no
+    such special id.
     """
-    before = [_required(tokenizer, "bos")] if add_bos else []
-    after = [_required(tokenizer, "eos")] if add_eos else []
+    frame = (_required(tokenizer, "bos") if add_bos else None, _required(tokenizer, "eos") if add_eos else None)
+    wide = checked(text)
+    if tokenizer.kernel is None:
+        offsets, ids = _encode_each(tokenizer, wide, frame)
+    else:
+        offsets, ids = batches.encode(tokenizer.kernel(), wide, tokenizer.dtype, frame)
+    return token_lists(offsets.astype(np.int32), ids)
+
+
+def _encode_each(
+    tokenizer: Tokenizer, text: pa.Array, frame: tuple[int | None, int | None]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
+    """`batches.encode` by ``encode_text``."""
+    before, after = ([] if one is None else [one] for one in frame)
     offsets = np.zeros(len(text) + 1, dtype=np.int64)
-    buffer = np.empty(text.nbytes // GUESSED_BYTES_PER_TOKEN + 2 * len(text) + 1, dtype=tokenizer.dtype)
+    buffer = np.empty(text.nbytes // batches.GUESSED_BYTES_PER_TOKEN + 2 * len(text) + 1, dtype=tokenizer.dtype)
     filled = 0
     for row, document in enumerate(strings(text)):
         ids = tokenizer.encode_text(document)
         end = filled + len(before) + len(ids) + len(after)
+        batches.check_tokens(end, len(text))
         if end > len(buffer):
             # in place where the allocator can: nothing else refers to the buffer yet
             buffer.resize(max(end, 2 * len(buffer)), refcheck=False)
@@ -112,12 +131,8 @@ def encode_batch(tokenizer: Tokenizer, text: pa.Array, *, add_bos: bool, add_eos
         buffer[filled + len(before) : end - len(after)] = ids
         buffer[end - len(after) : end] = after
         offsets[row + 1] = filled = end
-    if filled > MAX_BATCH_TOKENS:
-        raise InputError(
-            "tokens", f"a batch of {len(text)} texts has {filled} tokens (limit {MAX_BATCH_TOKENS}); split it"
-        )
     buffer.resize(filled, refcheck=False)
-    return token_lists(offsets.astype(np.int32), buffer)
+    return offsets, buffer
 
 
 def token_lists(offsets: npt.NDArray[np.int32], values: npt.NDArray[Any]) -> pa.ListArray:
@@ -129,19 +144,26 @@ def token_lists(offsets: npt.NDArray[np.int32], values: npt.NDArray[Any]) -> pa.
     )
 
 
-def strings(text: pa.Array) -> Iterator[str]:
-    """Yield the texts of a string or large_string array, decoded one at a time. Raises InputError("utf8" or "null")."""
+def checked(text: pa.Array) -> pa.Array:
+    """Return a string or large_string array as large_string. Raises InputError("utf8" or "null")."""
     if text.null_count:
         raise InputError("null", f"{text.null_count} of {len(text)} texts are null; a document always has a text")
     wide = text if pa.types.is_large_string(text.type) else text.cast(pa.large_string())
-    if not len(wide):
-        return
-    _, positions, data = wide.buffers()
-    ends = np.frombuffer(positions, dtype=np.int64)[wide.offset : wide.offset + len(wide) + 1].tolist()
-    view = memoryview(data if data is not None else b"")
-    for row in range(len(wide)):
+    try:
+        wide.validate(full=True)
+    except pa.ArrowInvalid as error:
+        # Arrow does not say where
+        collections.deque(strings(wide), maxlen=0)
+        raise InputError("utf8", f"a batch of {len(text)} texts is damaged: {error}") from error
+    return wide
+
+
+def strings(text: pa.Array) -> Iterator[str]:
+    """Yield the texts of a large_string array, decoded one at a time. Raises InputError("utf8")."""
+    data, ends = batches.buffers(text)
+    for row in range(len(text)):
         try:
-            yield str(view[ends[row] : ends[row + 1]], "utf-8")
+            yield data[ends[row] : ends[row + 1]].tobytes().decode()
         except UnicodeDecodeError as error:
             raise InputError("utf8", f"text {row} of the batch is not UTF-8 at byte {error.start}") from error
 
