@@ -1,65 +1,73 @@
-"""Train a byte-level BPE (rustbpe) or a SentencePiece BPE tokenizer; equal text gives equal bytes.
+"""Train a byte-level BPE tokenizer from counted pre-tokens; equal text gives equal bytes.
 
-Both return the files of a saved folder (see `registry`), which name no time, host or path. What is not here: unigram
-models (their scores vary from run to run) and sampling of the text, which is the caller's.
+Memory follows the distinct pre-tokens, not the text (`counts`, `learn`), and the ranks are those of ``rustbpe``. A
+vocabulary can be cut from a larger one (`cut`), which gives what training it directly would have given, and be grown
+from another one (`Base`), as Llama 3 added 28,000 tokens for other languages to the 100,000 of ``cl100k`` (2407.21783,
+section 3.2). All return the files of a saved folder (see `registry`), which name no time, host or path.
 """
 
 from __future__ import annotations
 
-import io
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
-import rustbpe
-import sentencepiece
+import pyarrow as pa
+import tiktoken
 
 from curate.errors import RecipeError
-from curate.tokenize import bpe, registry, spm
+from curate.tokenize import bpe, registry
+from curate.tokenize.card import Reading, write_card
+from curate.tokenize.compiled import Ints
+from curate.tokenize.counts import COUNTS, PretokenCounter, add_up, histogram, least_count
+from curate.tokenize.learn import Learner
 
-RUSTBPE_BUFFER: Final = 256
-SPARE_MERGES: Final = 64
+BATCH_CHARACTERS: Final = 4 << 20
+MERGE_BYTES: Final = 128 << 20
+"""Bytes of distinct pre-tokens that reach the merge step: it takes about ten times as much memory."""
+SINGLE_BYTES: Final = 256
 
-LLAMA_SETTINGS: Final[Mapping[str, Any]] = {
-    "model_type": "bpe",
-    "character_coverage": 0.99995,
-    "input_sentence_size": 200_000_000,
-    "shuffle_input_sentence": True,
-    "seed_sentencepiece_size": 1_000_000,
-    "shrinking_factor": 0.75,
-    "max_sentence_length": 4192,
-    "num_threads": 8,
-    "num_sub_iterations": 2,
-    "input_format": "text",
-    "max_sentencepiece_length": 16,
-    "split_by_unicode_script": True,
-    "split_by_number": True,
-    "split_by_whitespace": True,
-    "split_digits": True,
-    "treat_whitespace_as_suffix": False,
-    "allow_whitespace_only_pieces": True,
-    "vocabulary_output_piece_score": True,
-    "hard_vocab_limit": True,
-    "use_all_vocab": False,
-    "byte_fallback": True,
-    "required_chars": "",
-    "unk_id": 0,
-    "bos_id": 1,
-    "eos_id": 2,
-    "pad_id": -1,
-    "unk_piece": "<unk>",
-    "bos_piece": "<s>",
-    "eos_piece": "</s>",
-    "pad_piece": "<pad>",
-    "unk_surface": " \u2047 ",
-    "normalization_rule_name": "identity",
-    "add_dummy_prefix": True,
-    "remove_extra_whitespaces": False,
-}
-"""What the released LLaMA 1/2 model records of its training, but for 8 threads (80 there): the number is part of the
-file, and a constant keeps the bytes equal on every machine. Left out, for the library no longer takes them and records
-LLaMA's values anyway: ``self_test_sample_size = 0``, ``train_extremely_large_corpus = false``."""
+
+@dataclass(frozen=True)
+class Base:
+    """A byte-level BPE to grow from: its tokens in rank order, its split pattern and its special tokens."""
+
+    tokens: tuple[bytes, ...]
+    pattern: str
+    specials: tuple[str, ...]
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a byte-level BPE is to be. `vocab_size` counts all ids: bytes (or those of `base`), merges, `specials`.
+
+    Pre-tokens that occur less often than `min_count` are left out, and the rarest of those that would not fit into
+    `merge_bytes`. Raises RecipeError if it makes no sense.
+    """
+
+    vocab_size: int
+    pattern: str = bpe.LLAMA3_PATTERN
+    specials: tuple[str, ...] = bpe.DEFAULT_SPECIALS
+    min_count: int = 1
+    merge_bytes: int = MERGE_BYTES
+    base: Base | None = None
+
+    def __post_init__(self) -> None:
+        if len(set(self.specials)) != len(self.specials):
+            raise RecipeError("tokenizer.train.specials: a special token is named twice")
+        first = len(self.base.tokens) if self.base else SINGLE_BYTES
+        if self.vocab_size < first + len(self.specials):
+            raise RecipeError(
+                f"tokenizer.train.vocab_size = {self.vocab_size}: must be at least {first + len(self.specials)} "
+                f"({first} {'of the base' if self.base else 'bytes'} and {len(self.specials)} special tokens)"
+            )
+
+    def settings(self) -> dict[str, Any]:
+        """Return what a card says of it."""
+        told: dict[str, Any] = {"min_count": self.min_count, "merge_bytes": self.merge_bytes}
+        return told | ({"base": self.base.sha256, "base_tokens": len(self.base.tokens)} if self.base else {})
 
 
 def train_bpe(
@@ -69,164 +77,129 @@ def train_bpe(
     pattern: str = bpe.LLAMA3_PATTERN,
     specials: Sequence[str] = bpe.DEFAULT_SPECIALS,
     name: str = "",
-    buffer: int = RUSTBPE_BUFFER,
+    min_count: int = 1,
+    base: Base | None = None,
 ) -> dict[str, bytes]:
-    """Return the files of a byte-level BPE of `vocab_size` ids: 256 bytes, then merges, then the special tokens.
+    """Return the files of a byte-level BPE of `vocab_size` ids: 256 bytes (or `base`), merges, the special tokens.
 
-    Texts are cut as the encoder cuts them. Any order of the texts gives the same ranks, and so does any
-    `buffer`, the number of texts that are read before they are cut. Raises RecipeError if the text
-    holds too few pairs for so many merges, or if the settings make no sense.
+    Texts are cut as the encoder cuts them. Any order of the texts gives the same ranks. Counts are held in memory; see
+    `from_counts` for texts with more distinct pre-tokens than that. Raises RecipeError if the text holds too few pairs
+    for so many merges, or if the settings make no sense.
     """
-    _check_bpe(vocab_size, specials)
-    wanted = vocab_size - len(specials)
-    counts = _Counts()
-    trainer = rustbpe.Tokenizer()
-    try:
-        # two merges can spell the same token; the second is dropped, and a few spare ones make up for it
-        trainer.train_from_iterator(_bpe_blocks(counts, texts), wanted + SPARE_MERGES, buffer, pattern)
-    except ValueError as error:
-        if "regex" not in str(error).lower():
-            raise
-        raise RecipeError(f"tokenizer.train.pattern: {error}") from error
-    ranked = sorted(trainer.get_mergeable_ranks(), key=lambda item: item[1])
-    tokens = list(dict.fromkeys(bytes(token) for token, _ in ranked))
+    plan = Plan(vocab_size, pattern, tuple(specials), min_count, base=base)
+    reading = Reading()
+    counter = PretokenCounter(pattern)
+    found = [batch for text in arrays(reading.over(texts)) for batch in counter.add(text)]
+    found += counter.flush()
+    ordered = pa.Table.from_batches(found).sort_by("key").to_batches() if found else []
+    table = pa.Table.from_batches(add_up(iter(ordered)), schema=COUNTS).combine_chunks()
+    words, counts = table.column("word").combine_chunks(), table.column("count").to_numpy()
+    least = least_count(histogram(words, counts), plan.min_count, plan.merge_bytes)
+    pretokens = {"pretokens": int(counts.sum()), "distinct_pretokens": len(words), "least_count": least}
+    used = counts >= least
+    return from_counts(words.filter(pa.array(used)), counts[used], plan, reading.told() | pretokens, name=name)
+
+
+def from_counts(
+    words: pa.Array, counts: Ints, plan: Plan, trained_on: Mapping[str, int], *, name: str = ""
+) -> dict[str, bytes]:
+    """Return the files of a byte-level BPE learned from distinct `words` (large_binary) that occur `counts` times
+    (int64, 1:1). `trained_on`: the documents, characters, bytes and pre-tokens that were read. Raises RecipeError."""
+    learner = Learner(words, counts, **_start(plan.base))
+    wanted = plan.vocab_size - len(plan.specials)
+    tokens = list(dict.fromkeys(learner.tokens))
+    # two merges can spell the same token; the second is dropped, and a further one makes up for it
+    while len(tokens) < wanted:
+        missing = wanted - len(tokens)
+        learned = learner.learn(missing)
+        tokens = list(dict.fromkeys(learner.tokens))
+        if learned < missing:
+            break
     if len(tokens) < wanted:
-        raise RecipeError(_too_little(vocab_size, wanted - 256, len(tokens) - 256, counts))
-    ranks = bpe.format_ranks({token: rank for rank, token in enumerate(tokens[:wanted])})
+        first = len(plan.base.tokens) if plan.base else SINGLE_BYTES
+        raise RecipeError(_too_little(plan.vocab_size, wanted - first, len(tokens) - first, trained_on))
+    told = {**trained_on, "learned_from": len(words)}
+    return _files(tokens, plan.pattern, plan.specials, told, plan.settings(), name)
+
+
+def cut(files: Mapping[str, bytes], vocab_size: int, *, where: str = "tokenizer", name: str = "") -> dict[str, bytes]:
+    """Return the files of a byte-level BPE with its first ranks only: what training `vocab_size` ids on the same text
+    gives. The special tokens come along. Raises RecipeError."""
+    card = _byte_level(files, where)
+    specials, settings = _specials(card), card.get("settings", {})
+    least = max(SINGLE_BYTES, settings.get("base_tokens", 0)) + len(specials)
+    if not least <= vocab_size <= card["vocab_size"]:
+        raise RecipeError(f"--vocab-size {vocab_size}: {where} can be cut to {least} to {card['vocab_size']} ids")
+    tokens = _tokens(files, where)[: vocab_size - len(specials)]
+    return _files(tokens, card["pattern"], specials, card.get("trained_on", {}), settings, name)
+
+
+def read_base(uri: str) -> Base:
+    """Return the byte-level BPE at `uri`, a saved folder or a bare tiktoken rank file (then with Llama 3's pattern), to
+    grow from. Raises AssetError, or RecipeError if it is of another kind."""
+    loaded, files = registry.read(uri)
+    card = _byte_level(files, f"tokenizer.train.base: {uri}")
+    return Base(_tokens(files, uri), card["pattern"], _specials(card), loaded.sha256)
+
+
+def _byte_level(files: Mapping[str, bytes], where: str) -> dict[str, Any]:
+    """Return the card of a byte-level BPE with a rank file. Raises RecipeError if it is none."""
+    card = json.loads(files[registry.CARD_FILE]) if registry.CARD_FILE in files else {"kind": "a tokenizer.json"}
+    if card["kind"] != bpe.KIND:
+        raise RecipeError(f"{where}: must be a byte-level BPE with a rank file, not {card['kind']}")
+    return dict(card)
+
+
+def _tokens(files: Mapping[str, bytes], where: str) -> tuple[bytes, ...]:
+    ranks = bpe.parse_ranks(files[registry.MODEL_FILES[bpe.KIND]], where)
+    return tuple(sorted(ranks, key=lambda token: ranks[token]))
+
+
+def _specials(card: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(sorted(card["specials"], key=lambda token: card["specials"][token]))
+
+
+def _start(base: Base | None) -> dict[str, Any]:
+    """Return the arguments of a Learner that begins with the tokens of `base`."""
+    if base is None:
+        return {}
+    ranks = {token: rank for rank, token in enumerate(base.tokens)}
+    # a word is one pre-token, and is encoded as a whole
+    encoding = tiktoken.Encoding("base", pat_str="(?s:.+)", mergeable_ranks=ranks, special_tokens={})
+    return {"base": base.tokens, "encode": lambda word: encoding.encode_to_numpy(word.decode(), disallowed_special=())}
+
+
+def _files(
+    tokens: Sequence[bytes],
+    pattern: str,
+    specials: Sequence[str],
+    trained_on: Mapping[str, int],
+    settings: Mapping[str, Any],
+    name: str,
+) -> dict[str, bytes]:
+    ranks = bpe.format_ranks({token: rank for rank, token in enumerate(tokens)})
     tokenizer = bpe.from_ranks(ranks, where="trained ranks", pattern=pattern, specials=specials)
-    settings = {"trainer": "rustbpe"}
-    ids = {token: wanted + i for i, token in enumerate(specials)}
-    card = _card(bpe.KIND, name, vocab_size, pattern, ids, tokenizer.sha256, counts, settings)
+    ids = {token: len(tokens) + i for i, token in enumerate(specials)}
+    card = write_card(tokenizer, name, pattern, ids, trained_on, settings)
     return {registry.MODEL_FILES[bpe.KIND]: ranks, registry.CARD_FILE: card}
 
 
-def train_sentencepiece(
-    texts: Iterable[str], vocab_size: int, *, settings: Mapping[str, Any] | None = None, name: str = ""
-) -> dict[str, bytes]:
-    """Return the files of a SentencePiece BPE model of `vocab_size` ids, by default with LLaMA's settings.
-
-    `settings` override `LLAMA_SETTINGS`. The trainer reads lines: texts are split at line breaks, and longer lines than
-    ``max_sentence_length`` bytes, which it would silently skip, are cut at white space. Raises RecipeError.
-    """
-    resolved: dict[str, Any] = {**LLAMA_SETTINGS, **(settings or {})}
-    if resolved["model_type"] != "bpe":
-        raise RecipeError("tokenizer.train.model_type: only 'bpe' is trained (unigram scores vary from run to run)")
-    counts = _Counts()
-    lines = _lines(counts, texts, int(resolved["max_sentence_length"]))
-    model = io.BytesIO()
-    # the trainer samples and shuffles lines with a global generator
-    sentencepiece.set_random_generator_seed(0)
-    try:
-        sentencepiece.SentencePieceTrainer.Train(
-            sentence_iterator=lines, model_writer=model, vocab_size=vocab_size, minloglevel=2, **resolved
-        )
-    except RuntimeError as error:
-        if counts.failure is not None:
-            raise counts.failure from None
-        raise RecipeError(_sentencepiece_mistake(str(error), vocab_size, counts)) from error
-    tokenizer = spm.from_model(model.getvalue(), where="trained model")
-    card = _card(spm.KIND, name, vocab_size, "", {}, tokenizer.sha256, counts, resolved)
-    return {registry.MODEL_FILES[spm.KIND]: model.getvalue(), registry.CARD_FILE: card}
+def arrays(texts: Iterable[str]) -> Iterator[pa.Array]:
+    """Yield texts in arrays of about `BATCH_CHARACTERS`."""
+    held: list[str] = []
+    size = 0
+    for text in texts:
+        held.append(text)
+        size += len(text)
+        if size >= BATCH_CHARACTERS:
+            yield pa.array(held, pa.large_string())
+            held, size = [], 0
+    yield pa.array(held, pa.large_string())
 
 
-class _Counts:
-    """Documents, characters and UTF-8 bytes that a trainer has read, and the error that its reading ended with."""
-
-    def __init__(self) -> None:
-        self.documents = self.characters = self.bytes = 0
-        self.failure: Exception | None = None
-
-    def over(self, texts: Iterable[str]) -> Iterator[str]:
-        try:
-            for text in texts:
-                self.documents += 1
-                self.characters += len(text)
-                self.bytes += len(text.encode())
-                yield text
-        except Exception as error:
-            # the SentencePiece trainer turns it into a RuntimeError of its own
-            self.failure = error
-            raise
-
-
-def _bpe_blocks(counts: _Counts, texts: Iterable[str]) -> Iterator[str]:
-    for text in counts.over(texts):
-        yield from bpe.blocks(text)
-
-
-def _lines(counts: _Counts, texts: Iterable[str], max_bytes: int) -> Iterator[str]:
-    max_chars = max(1, max_bytes // 4)
-    for text in counts.over(texts):
-        for line in text.split("\n"):
-            # a character has at most four bytes; only lines that could be too long are looked at closely
-            while len(line) > max_chars and len(line.encode()) > max_bytes:
-                cut = line.rfind(" ", 1, max_chars)
-                cut = cut if cut > 0 else max_chars
-                yield line[:cut]
-                line = line[cut:]
-            if line:
-                yield line
-
-
-def _check_bpe(vocab_size: int, specials: Sequence[str]) -> None:
-    if len(set(specials)) != len(specials):
-        raise RecipeError("tokenizer.train.specials: a special token is named twice")
-    if vocab_size < 256 + len(specials):
-        raise RecipeError(
-            f"tokenizer.train.vocab_size = {vocab_size}: must be at least {256 + len(specials)} "
-            f"(256 bytes and {len(specials)} special tokens)"
-        )
-
-
-def _too_little(vocab_size: int, wanted: int, possible: int, counts: _Counts) -> str:
+def _too_little(vocab_size: int, wanted: int, possible: int, told: Mapping[str, int]) -> str:
     return (
-        f"tokenizer.train.vocab_size = {vocab_size} needs {wanted} merges, but {counts.documents} documents of "
-        f"{counts.characters} characters allow only {possible}; set vocab_size to at most "
+        f"tokenizer.train.vocab_size = {vocab_size} needs {wanted} merges, but {told['documents']} documents of "
+        f"{told['characters']} characters allow only {possible}; set vocab_size to at most "
         f"{vocab_size - wanted + possible}, or give more text"
     )
-
-
-def _sentencepiece_mistake(message: str, vocab_size: int, counts: _Counts) -> str:
-    """Return the trainer's complaint in the words of a recipe."""
-    source = f"{counts.documents} documents of {counts.characters} characters"
-    high = re.search(r"set it to a value <= (\d+)", message)
-    low = re.search(r"smaller than required_chars\. \d+ vs (\d+)", message)
-    if high:
-        most = int(high.group(1))
-        base = min(259, most)
-        return (
-            f"tokenizer.train.vocab_size = {vocab_size}: {source} allow at most {most} "
-            f"({most - base} characters and merges beside {base} fixed pieces); lower vocab_size or give more text"
-        )
-    if low:
-        return (
-            f"tokenizer.train.vocab_size = {vocab_size}: {source} need {low.group(1)} pieces for their characters "
-            "alone; raise vocab_size or lower character_coverage (rarer characters then become byte pieces)"
-        )
-    if "sentences_.empty()" in message:
-        return f"tokenizer.train: {source} hold no line to train on"
-    return f"tokenizer.train: SentencePiece refused the settings: {message}"
-
-
-def _card(
-    kind: str,
-    name: str,
-    vocab_size: int,
-    pattern: str,
-    specials: Mapping[str, int],
-    sha256: str,
-    counts: _Counts,
-    settings: Mapping[str, Any],
-) -> bytes:
-    card = {
-        "format": registry.CARD_FORMAT,
-        "name": name or f"{kind}-{vocab_size}-{sha256[:12]}",
-        "kind": kind,
-        "vocab_size": vocab_size,
-        "pattern": pattern,
-        "specials": dict(specials),
-        "sha256": sha256,
-        "settings": dict(settings),
-        "trained_on": {"documents": counts.documents, "characters": counts.characters, "bytes": counts.bytes},
-    }
-    return (json.dumps(card, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()

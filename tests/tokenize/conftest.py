@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from curate.tokenize import registry, train
+from curate.tokenize import registry, train, train_spm
 from curate.tokenize.tokenizer import Tokenizer
 
 CORPUS = [
@@ -27,7 +27,7 @@ def bpe_files() -> dict[str, bytes]:
 
 @pytest.fixture(scope="session")
 def spm_files() -> dict[str, bytes]:
-    return train.train_sentencepiece(CORPUS, 450)
+    return train_spm.train_sentencepiece(CORPUS, 450)
 
 
 @pytest.fixture(scope="session")

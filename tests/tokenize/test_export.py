@@ -131,9 +131,11 @@ def test_what_a_tokenizer_json_cannot_say_is_refused(tmp_path: Path, exported: P
 
 
 def _normalising(corpus: list[str]) -> bytes:
-    from curate.tokenize import train
+    from curate.tokenize import train_spm
 
-    return train.train_sentencepiece(corpus, 450, settings={"normalization_rule_name": "nmt_nfkc"})["tokenizer.model"]
+    return train_spm.train_sentencepiece(corpus, 450, settings={"normalization_rule_name": "nmt_nfkc"})[
+        "tokenizer.model"
+    ]
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from curate.errors import InputError, RecipeError
-from curate.tokenize import bpe, registry, spm, train
+from curate.tokenize import bpe, registry, spm, train_spm
 from curate.tokenize.tokenizer import Tokenizer, encode_batch, token_dtype
 
 HOSTILE = [
@@ -83,7 +83,7 @@ def test_a_byte_piece_spelled_out_stays_plain_text(sentencepiece: Tokenizer) -> 
 
 
 def test_user_defined_pieces_are_never_found_in_text(corpus: list[str]) -> None:
-    files = train.train_sentencepiece(corpus, 450, settings={"user_defined_symbols": "<turn>"})
+    files = train_spm.train_sentencepiece(corpus, 450, settings={"user_defined_symbols": "<turn>"})
     tokenizer = registry.from_files(files)
     ids = ids_of(tokenizer.encode_batch(large(["a<turn>b"])), 0)
     assert tokenizer.decode(ids) == "a<turn>b"
