@@ -16,7 +16,7 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import collect, engine, filters, kernel, memory, near_duplicates, scale, tokens
+from benchmarks import collect, engine, filters, kernel, memory, near_duplicates, scale, tokens, train
 from benchmarks.inputs import Inputs, crawl_files
 from benchmarks.measure import ROOT, Row, SideError, run_rounds, run_side
 
@@ -29,10 +29,11 @@ COMPARISONS: Final[dict[str, ModuleType]] = {
     "tokens": tokens,
     "near-duplicates": near_duplicates,
     "scale": scale,
+    "train": train,
 }
 PACKAGES: Final = (
     "curate-llm", "datatrove", "trafilatura", "resiliparse", "fastwarc", "fasttext-community", "tiktoken",
-    "sentencepiece", "datasketch", "rensa", "spacy", "pyarrow", "numpy", "numba", "ray",
+    "sentencepiece", "datasketch", "rensa", "rustbpe", "spacy", "pyarrow", "numpy", "numba", "ray",
 )  # fmt: skip
 LOG_WIDTH: Final = 160
 README: Final = Path(__file__).with_name("README.md")

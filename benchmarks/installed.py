@@ -1,13 +1,16 @@
 """Real text in any amount: the sources and the documentation that are installed on this machine.
 
-Every regular text file below the given folders, each content once, long ones cut at line ends. What it comes to
-differs from machine to machine, so figures on it are ratios of one run.
+Every regular text file below the given folders, then those inside packages (wheels, jars, zip files), each content
+once, long ones cut at line ends. What it comes to differs from machine to machine, so figures on it are ratios of one
+run.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -34,7 +37,9 @@ SUFFIXES: Final = (
         ".yaml",
     ),
 )
+PACKAGES: Final = (".whl", ".jar", ".zip")
 MAX_FILE_BYTES: Final = 4 << 20
+MAX_PACKAGE_BYTES: Final = 64 << 20
 MIN_PIECE_BYTES: Final = 200
 
 
@@ -51,11 +56,10 @@ def texts(piece_bytes: int, most_bytes: int) -> Iterator[str]:
     """Yield pieces of text of at most about `piece_bytes` UTF-8 bytes, until there are `most_bytes` in all."""
     seen: set[int] = set()
     total = 0
-    for path in files():
+    for data in contents():
         try:
-            data = path.read_bytes()
             text = data.decode()
-        except (OSError, UnicodeDecodeError):
+        except UnicodeDecodeError:
             continue
         digest = xxhash.xxh3_64_intdigest(data)
         if digest in seen or "\0" in text:
@@ -68,15 +72,32 @@ def texts(piece_bytes: int, most_bytes: int) -> Iterator[str]:
             yield piece
 
 
-def files() -> Iterator[Path]:
-    """Yield the text files below `folders`, in the order of their names."""
+def contents() -> Iterator[bytes]:
+    """Yield the bytes of every text file, then of those inside packages."""
+    for path in files(SUFFIXES, MAX_FILE_BYTES):
+        try:
+            yield path.read_bytes()
+        except OSError:
+            continue
+    for path in files(PACKAGES, MAX_PACKAGE_BYTES):
+        try:
+            with zipfile.ZipFile(path) as package:
+                for member in package.infolist():
+                    if member.filename.lower().endswith(SUFFIXES) and member.file_size <= MAX_FILE_BYTES:
+                        yield package.read(member)
+        except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error):
+            continue
+
+
+def files(suffixes: tuple[str, ...], max_bytes: int) -> Iterator[Path]:
+    """Yield the files below `folders` with one of the suffixes, not larger than `max_bytes`, in the order of names."""
     for folder in folders():
         for where, below, names in os.walk(folder):
             below[:] = sorted(name for name in below if not name.startswith(".") or name == ".venv")
             for name in sorted(names):
                 path = Path(where, name)
                 try:
-                    fits = path.name.lower().endswith(SUFFIXES) and path.lstat().st_size <= MAX_FILE_BYTES
+                    fits = path.name.lower().endswith(suffixes) and path.lstat().st_size <= max_bytes
                 except OSError:
                     continue
                 if fits and not path.is_symlink():
