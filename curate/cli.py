@@ -63,7 +63,7 @@ app = typer.Typer(
 )
 shards_app = typer.Typer(no_args_is_help=True, help="Token shards: check them, look into them.")
 assets_app = typer.Typer(no_args_is_help=True, help="Models, vocabularies, word lists: list them, fetch them ahead.")
-tokenizer_app = typer.Typer(no_args_is_help=True, help="Tokenizers: train one, export one.")
+tokenizer_app = typer.Typer(no_args_is_help=True, help="Tokenizers: train one, cut one down, export one.")
 
 RecipePath = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A recipe file, or a shipped one: crawl-to-shards.toml.")
@@ -333,23 +333,32 @@ def tokenizer_train(
         list[str], typer.Option("--input", metavar="PATH", help="Text, JSONL, Parquet, WARC … Repeatable.")
     ],
     output: Annotated[str, typer.Option(metavar="DIR", help="The folder to write the tokenizer into.")],
-    vocab_size: Annotated[int, typer.Option(min=259, help="Ids in all, special ones included.")],
+    vocab_size: Annotated[int | None, typer.Option(help="Ids in all, special ones included.")] = None,
+    preset: Annotated[
+        Literal["llama", "llama3"] | None, typer.Option(help="LLaMA's 32,000 ids, or Llama 3's 128,256.")
+    ] = None,
     kind: Annotated[
-        Literal["bpe", "sentencepiece"], typer.Option(help="Byte-level BPE, or SentencePiece as LLaMA.")
-    ] = "bpe",
+        Literal["bpe", "sentencepiece"] | None, typer.Option(help="Byte-level BPE, or SentencePiece as LLaMA.")
+    ] = None,
+    base: Annotated[str | None, typer.Option(metavar="NAME|PATH", help="A byte-level BPE to grow.")] = None,
+    new_tokens: Annotated[int | None, typer.Option(metavar="N", help="How many tokens --base gets.")] = None,
+    min_count: Annotated[int | None, typer.Option(metavar="N", help="Leave out what occurs less often.")] = None,
     text_column: Annotated[str, typer.Option(metavar="NAME", help="Where JSONL and Parquet hold the text.")] = "text",
     as_json: AsJson = False,
 ) -> None:
     """Train a tokenizer on the texts of files. (That of a run is trained by its recipe.)"""
     from curate.pipelines.texts import list_texts, read_texts
+    from curate.pipelines.train_settings import load_settings
+    from curate.pipelines.training import train_on_texts
     from curate.readers import ReadSettings
     from curate.report import show
-    from curate.tokenize import registry, train
+    from curate.tokenize import registry
 
+    given = {"preset": preset, "kind": kind, "vocab_size": vocab_size, "new_tokens": new_tokens, "min_count": min_count}
+    settings = load_settings({**given, "base": _asset_or_path(base) if base else None})
     files = list_texts(inputs)
     tally: Counter[str] = Counter()
-    texts = read_texts(files, ReadSettings(columns={"text": text_column}), tally)
-    trained = (train.train_bpe if kind == "bpe" else train.train_sentencepiece)(texts, vocab_size)
+    trained = train_on_texts(read_texts(files, ReadSettings(columns={"text": text_column}), tally), settings)
     registry.save(trained, output)
     card = json.loads(trained[registry.CARD_FILE])
     if as_json:
@@ -381,6 +390,28 @@ def tokenizer_export(
         show.show_tokenizer(_console(), to, card, {})
 
 
+@tokenizer_app.command("cut")
+def tokenizer_cut(
+    tokenizer: Annotated[
+        str, typer.Argument(metavar="NAME|PATH", help="A byte-level BPE: an asset, a rank file, or a saved folder.")
+    ],
+    output: Annotated[str, typer.Option(metavar="DIR", help="The folder to write the smaller tokenizer into.")],
+    vocab_size: Annotated[int, typer.Option(help="Ids in all, special ones included.")],
+    as_json: AsJson = False,
+) -> None:
+    """Cut a vocabulary to its first merges: what training the smaller one on the same text gives."""
+    from curate.report import show
+    from curate.tokenize import registry, train
+
+    files = train.cut(registry.read(_asset_or_path(tokenizer))[1], vocab_size, where=tokenizer)
+    registry.save(files, output)
+    card = json.loads(files[registry.CARD_FILE])
+    if as_json:
+        show.show_json(_console(), {"folder": output, "card": card})
+    else:
+        show.show_tokenizer(_console(), output, card, {})
+
+
 app.add_typer(dedup_app, name="dedup")
 app.add_typer(shards_app, name="shards")
 app.add_typer(assets_app, name="assets")
@@ -394,6 +425,13 @@ def main() -> None:
 
 def _overrides(given: Sequence[str] | None, allow_loss: Sequence[str] | None) -> list[str]:
     return [*(given or ()), *(f"dedup.{json.dumps(step)}.alarm=off" for step in allow_loss or ())]
+
+
+def _asset_or_path(tokenizer: str) -> str:
+    """Return the path of a tokenizer that is named as an asset, or by its path."""
+    from curate import assets
+
+    return assets.path(tokenizer) if tokenizer in assets.ASSETS else tokenizer
 
 
 def _console(*, stderr: bool = False) -> Console:

@@ -27,6 +27,7 @@ from curate.filters.rules import Bound, Quantile, Rule, Scalars
 from curate.filters.tables import RESERVED, shipped
 from curate.pipelines import settings
 from curate.pipelines.steps import RECORD_SIGNALS
+from curate.pipelines.train_settings import TrainSettings
 from curate.readers import READERS, ReadSettings
 
 SECTIONS: dict[str, type[BaseModel]] = {
@@ -40,7 +41,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "[mix.rehydrate]": settings.RehydrateSettings,
     "[dedup.NAME.alarm]": settings.AlarmSettings,
     "[tokenizer]": settings.TokenizerSettings,
-    "[tokenizer.train]": settings.TrainSettings,
+    "[tokenizer.train]": TrainSettings,
     "[shards]": settings.ShardSettings,
     **{f"kind {kind}": dedup.settings for kind, dedup in DEDUPS.items() if kind not in IMPLIED},
 }

@@ -49,6 +49,7 @@ def check_recipe(table: Mapping[str, Any]) -> tuple[Recipe | None, list[Mistake]
         known = ", ".join(dedup) or "none"
         step = mix.rehydrate.step
         mistakes.append(Mistake(("mix", "rehydrate", "step"), f"no dedup step is called {step!r}; steps: {known}"))
+    _check_sample_weights(table, sources, mistakes)
     stand_in = [Source(name="none", input=("none",))]
     whole: dict[str, Any] = {**plain, "sources": sources or stand_in, "filters": filters, "dedup": dedup}
     recipe = _validated(Recipe, whole, (), mistakes)
@@ -243,12 +244,7 @@ def _mix(table: Mapping[str, Any], sources: Sequence[Source], mistakes: list[Mis
     weights = dict(own)
     names = [source.name for source in sources]
     told = len(mistakes)
-    for name, weight in own.items():
-        if names and name not in names:
-            known = f"{suggestion(name, names)}; sources: {', '.join(names)}"
-            mistakes.append(Mistake(("mix", "weights", name), f"no source has this name{known}"))
-        if weight < 0:
-            mistakes.append(Mistake(("mix", "weights", name), f"a weight is a share from 0 to 1, not {weight}"))
+    mistakes += _share_mistakes(("mix", "weights"), own, names)
     for number, source in enumerate(sources):
         if source.weight is None:
             continue
@@ -270,6 +266,31 @@ def _mix(table: Mapping[str, Any], sources: Sequence[Source], mistakes: list[Mis
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _check_sample_weights(table: Mapping[str, Any], sources: Sequence[Source], mistakes: list[Mistake]) -> None:
+    """Tell what is wrong with the shares of the sources in the text that a tokenizer is trained on."""
+    tokenizer = table.get("tokenizer")
+    train = tokenizer.get("train") if isinstance(tokenizer, dict) else None
+    weights = train.get("source_weights") if isinstance(train, dict) else None
+    if not isinstance(weights, dict) or not weights or not all(_is_number(weight) for weight in weights.values()):
+        return  # the model tells of types
+    names = [source.name for source in sources]
+    place: Place = ("tokenizer", "train", "source_weights")
+    wrong = _share_mistakes(place, weights, names)
+    mistakes += wrong or [Mistake(place, message) for message in _weight_mistakes(weights, names)]
+
+
+def _share_mistakes(place: Place, weights: Mapping[str, float], names: Sequence[str]) -> list[Mistake]:
+    """Return which weights are of no source, or no share."""
+    mistakes = []
+    for name, weight in weights.items():
+        if names and name not in names:
+            known = f"{suggestion(name, names)}; sources: {', '.join(names)}"
+            mistakes.append(Mistake((*place, name), f"no source has this name{known}"))
+        if weight < 0:
+            mistakes.append(Mistake((*place, name), f"a weight is a share from 0 to 1, not {weight}"))
+    return mistakes
 
 
 def _weight_mistakes(weights: Mapping[str, float], names: Sequence[str]) -> list[str]:

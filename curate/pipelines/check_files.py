@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from curate.assets import ASSETS
 from curate.errors import AssetError, RecipeError
 from curate.filters.bad_words import ASSET as WORD_LISTS
 from curate.filters.bad_words import load_lists
@@ -13,8 +14,10 @@ from curate.filters.language import known_languages
 from curate.filters.rules import check_language_codes
 from curate.pipelines.older_runs import older_mistakes
 from curate.pipelines.recipe import FilterStep, Recipe, TokenizerSettings, resolve_steps
-from curate.pipelines.units import Unit, list_units, local_asset, needed_assets, tokenizer_path, views_of
+from curate.pipelines.units import Unit, base_path, list_units, local_asset, needed_assets, tokenizer_path, views_of
 from curate.tokenize import registry
+from curate.tokenize.bpe import ROLES
+from curate.tokenize.train import read_base
 
 LANGUAGE_MODEL: Final = "lid.176"
 
@@ -54,6 +57,8 @@ def check_models(recipe: Recipe) -> None:
     named = recipe.tokenizer if recipe.tokenizer is not None and recipe.tokenizer.train is None else None
     names = {*needed_assets(views_of(recipe)), *recipe.assets}
     names |= {named.asset} if named and named.asset else set()
+    base = _base(recipe)
+    names |= {base} & ASSETS.keys()
     paths: dict[str, str] = {}
     mistakes: list[str] = []
     missing: list[str] = []
@@ -72,6 +77,8 @@ def check_models(recipe: Recipe) -> None:
         mistakes += _word_list_mistakes(needed[WORD_LISTS])
     if named and (named.file or named.asset in paths):
         mistakes += _tokenizer_mistakes(recipe, named)
+    if base and (base not in ASSETS or base in paths):
+        mistakes += _base_mistakes(recipe)
     if mistakes:
         raise RecipeError([*mistakes, *missing])
     if missing:
@@ -108,3 +115,28 @@ def _tokenizer_mistakes(recipe: Recipe, named: TokenizerSettings) -> list[str]:
     roles = (("add_bos", named.add_bos, loaded.bos_id), ("add_eos", named.add_eos, loaded.eos_id))
     lacking = [key for key, wanted, found in roles if wanted and found is None]
     return [f"tokenizer.{key}: {loaded.name} has no such token; set {key} = false" for key in lacking]
+
+
+def _base(recipe: Recipe) -> str:
+    """Return the file, folder or asset that a recipe grows its tokenizer from, "" if there is none."""
+    trained = recipe.tokenizer.train if recipe.tokenizer is not None else None
+    return (trained.base or "") if trained is not None else ""
+
+
+def _base_mistakes(recipe: Recipe) -> list[str]:
+    """Return why the tokenizer that a recipe grows cannot be, or what it would not frame documents with."""
+    assert recipe.tokenizer is not None
+    assert recipe.tokenizer.train is not None
+    try:
+        base = read_base(base_path(recipe))
+    except AssetError as error:
+        return [f"tokenizer.train.base: {error}"]
+    except RecipeError as error:
+        return list(error.mistakes)
+    specials = recipe.tokenizer.train.specials or base.specials
+    framed = {"bos": recipe.tokenizer.add_bos, "eos": recipe.tokenizer.add_eos}
+    lacking = [role for role, wanted in framed.items() if wanted and not set(ROLES[role]) & set(specials)]
+    return [
+        f"tokenizer.add_{role}: the base has no such token; name it in train.specials or set add_{role} = false"
+        for role in lacking
+    ]

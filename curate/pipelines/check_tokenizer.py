@@ -149,7 +149,7 @@ def _trainer_options() -> frozenset[str]:
 
 def _trainer_says(options: Mapping[str, Any]) -> str:
     """Return why the trainer refuses these options, "" if all it lacks is text."""
-    from curate.tokenize.train import train_sentencepiece
+    from curate.tokenize.train_spm import train_sentencepiece
 
     try:
         train_sentencepiece(iter(()), 4096, settings=options)

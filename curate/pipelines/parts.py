@@ -5,6 +5,7 @@ A part's handle, a hash of its content-addressed name, routes rows of an exchang
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from curate import storage
 from curate.engine.tasks import FileRef, Task
+from curate.errors import AssetError
 from curate.pipelines.views import PARQUET
 from curate.schema import VERDICT, check_schema
 
@@ -28,6 +30,18 @@ UNKNOWN: Final = "unknown"
 def part_handle(documents_path: str) -> int:
     """Return the uint64 that names a part within one run."""
     return xxhash.xxh3_64_intdigest(documents_path.encode())
+
+
+def local_path(task: Task, refs: Sequence[FileRef]) -> str:
+    """Return the local path of a tokenizer: its one file, or the folder of its files. Raises AssetError if one of them
+    is no longer what it was when the run began."""
+    folder = task.local(refs)
+    for ref in refs:
+        file = os.path.join(folder, os.path.basename(ref.path))
+        # an id of a source is its size and digest, that of an output of the run its digest
+        if storage.content_id(file, full=True).rpartition("-")[2] != ref.id.rpartition("-")[2]:
+            raise AssetError(f"{file}: the tokenizer has changed since the run began; put it back, or start again")
+    return folder if len(refs) > 1 else os.path.join(folder, os.path.basename(refs[0].path))
 
 
 def read_parquet(task: Task, ref: FileRef, columns: Sequence[str] | None = None) -> pa.Table:

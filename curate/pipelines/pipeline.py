@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any
 
 from curate import storage
 from curate.engine import exchange
@@ -27,11 +27,10 @@ from curate.pipelines.global_steps import GLOBAL_STEPS
 from curate.pipelines.guards import alarm_of, check_alarm
 from curate.pipelines.older_runs import publish_signatures
 from curate.pipelines.quarantine import BeginAgain
-from curate.pipelines.recipe import CleanerStep, DedupStep, FilterStep, Recipe, TrainSettings, final_view, resolve_steps
+from curate.pipelines.recipe import CleanerStep, DedupStep, FilterStep, Recipe, final_view, resolve_steps
 from curate.pipelines.stages import STAGES
+from curate.pipelines.training_phases import train_tokenizer
 from curate.pipelines.views import View
-
-SEED_TRAIN: Final = 0
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ class Pipeline:
 
     def run(self) -> dict[str, Any] | None:
         """Run every phase and return the manifest, None if the recipe makes no shards."""
-        named = None
+        named: Sequence[FileRef] | None = None
         if self.recipe.tokenizer is not None and self.recipe.tokenizer.train is None:
             named = units.tokenizer_refs(self.recipe, self.driver.run)
         self.collect()
@@ -104,10 +103,12 @@ class Pipeline:
             self.tally()
             publish_signatures(self)
             return None
-        tokenizer = named or self.train(self.recipe.tokenizer.train)
-        self.tokenize(tokenizer)
+        if named is None:
+            assert self.recipe.tokenizer.train is not None
+            named = train_tokenizer(self, self.recipe.tokenizer.train, final_view(self.recipe))
+        self.tokenize(named)
         tally = self.tally()
-        manifest = finish.shards(self, tokenizer, tally)
+        manifest = finish.shards(self, named, tally)
         publish_signatures(self)
         return manifest
 
@@ -321,27 +322,6 @@ class Pipeline:
         sent = {ref.path: ref.rows for spec in specs for ref in spec.inputs.get("runs", ())}
         check_rows(phase, sum(sent.values()), sum(receipt.stats.get("rows", 0) for receipt in receipts))
         return receipts
-
-    def train(self, settings: TrainSettings | None) -> list[FileRef]:
-        """Train a tokenizer on the documents that are kept and return its files."""
-        assert settings is not None
-        spec = self.spec(
-            "tokenizer",
-            f"{settings.kind} {settings.vocab_size}",
-            {
-                "kind": settings.kind,
-                "vocab_size": settings.vocab_size,
-                "options": settings.options(),
-                "seed": SEED_TRAIN,
-                "last_key": str(self.sample_key(settings.sample_bytes)),
-                "views": self.views,
-                "view": final_view(self.recipe),
-            },
-            documents=[part.documents for part in self.parts],
-            verdicts=[part.verdicts for part in self.parts],
-        )
-        (receipt,) = self.run_phase("tokenizer", [spec])
-        return list(receipt.files("tokenizer"))
 
     def sample_key(self, sample_bytes: int) -> int:
         """Return the last selection key of a sample of about so much of the kept text."""

@@ -21,6 +21,7 @@ from curate.pipelines.global_steps import GLOBAL_STEPS
 from curate.pipelines.pipeline import Pipeline
 from curate.pipelines.recipe import CleanerStep, DedupStep, Recipe, resolve_steps
 from curate.pipelines.run import open_run
+from curate.pipelines.training_phases import training_phases
 
 LAST: Final = "pack"
 NO_SPLIT: Final = "one task: cannot be split"
@@ -156,7 +157,7 @@ def phase_names(recipe: Recipe) -> list[str]:
     if recipe.tokenizer is None:
         return [*names, "tally"]
     if recipe.tokenizer.train is not None:
-        names += ["tally", "tokenizer"]
+        names += training_phases(recipe.tokenizer.train)
     return [*names, "tokenize", "tally", "shuffle", LAST]
 
 

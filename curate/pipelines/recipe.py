@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from curate.assets import ASSETS
 from curate.dedup.minhash import MinHashSettings
 from curate.errors import RecipeError
 from curate.filters.rules import Mistake, Place
@@ -29,7 +30,6 @@ from curate.pipelines.settings import (
     ShardSettings,
     Source,
     TokenizerSettings,
-    TrainSettings,
 )
 from curate.pipelines.steps import (
     CleanerStep,
@@ -44,7 +44,7 @@ from curate.pipelines.toml_text import apply_override, key_lines, parse_override
 
 __all__ = [
     "CleanerStep", "DedupStep", "EngineSettings", "FilterStep", "MixSettings", "Recipe", "ShardSettings", "Source",
-    "Step", "TokenizerSettings", "TrainSettings", "final_view", "load_recipe", "required_measures", "resolve_steps",
+    "Step", "TokenizerSettings", "final_view", "load_recipe", "required_measures", "resolve_steps",
     "shipped_recipes",
 ]  # fmt: skip
 
@@ -178,6 +178,10 @@ def _with_absolute_paths(recipe: Recipe, folder: str, given: set[int]) -> Recipe
     update["dedup"] = {name: _with_absolute_against(choice, folder) for name, choice in recipe.dedup.items()}
     if recipe.tokenizer is not None and recipe.tokenizer.file is not None:
         update["tokenizer"] = recipe.tokenizer.model_copy(update={"file": _absolute(recipe.tokenizer.file, folder)})
+    train = recipe.tokenizer.train if recipe.tokenizer is not None else None
+    if recipe.tokenizer is not None and train is not None and train.base is not None and train.base not in ASSETS:
+        grown = train.model_copy(update={"base": _absolute(train.base, folder)})
+        update["tokenizer"] = recipe.tokenizer.model_copy(update={"train": grown})
     return recipe.model_copy(update=update)
 
 

@@ -15,11 +15,11 @@ from curate.extract import ExtractSettings
 from curate.filters.rules import Settings
 from curate.filters.tables import Filter
 from curate.pipelines.toml_text import write_toml
+from curate.pipelines.train_settings import TrainSettings
 from curate.readers import ReadSettings
 from curate.shards.layout import MAX_SHARD_BYTES
 
 Strings = tuple[str, ...]
-MAX_VOCABULARY: Final = 1 << 20
 MAX_COUNT: Final = (1 << 63) - 1
 MAX_REPEATS: Final = 100
 FINEWEB2_REPEATS: Final[Mapping[str, int]] = {"1": 1, "2": 2, "3": 3, "5": 5, "100": 8, "1000": 1}
@@ -112,40 +112,6 @@ class MixSettings(Settings):
     max_epochs: float = Field(default=4.0, gt=0)
     weights: dict[str, float] = Field(default_factory=dict)
     rehydrate: RehydrateSettings | None = None
-
-
-class TrainSettings(Settings):
-    """A tokenizer trained on the run's own kept documents.
-
-    `kind`: ``bpe`` (byte-level, tiktoken ranks) or ``sentencepiece`` (BPE as LLaMA). `vocab_size` counts everything,
-    special tokens too. `sample_bytes`: bytes of text to train on, chosen by document id. `pattern` and `specials` are
-    for ``bpe``, `sentencepiece` holds trainer options of that library.
-    """
-
-    kind: Literal["bpe", "sentencepiece"] = "bpe"
-    vocab_size: int = Field(ge=259, le=MAX_VOCABULARY)
-    sample_bytes: int = Field(default=1 << 28, ge=1)
-    pattern: str | None = None
-    specials: Strings | None = Field(default=None, strict=False)
-    sentencepiece: dict[str, str | int | float | bool] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _check_kind(self) -> TrainSettings:
-        if self.kind == "bpe" and self.sentencepiece:
-            raise ValueError('sentencepiece options need kind = "sentencepiece"')
-        if self.kind == "sentencepiece" and (self.pattern is not None or self.specials is not None):
-            raise ValueError('pattern and specials need kind = "bpe"')
-        least = 256 + len(self.specials or ())
-        if self.vocab_size < least:
-            raise ValueError(f"vocab_size is at least {least}: 256 bytes and {least - 256} special tokens")
-        return self
-
-    def options(self) -> dict[str, Any]:
-        """Return the keyword arguments for the trainer of this kind; what is not set keeps the trainer's default."""
-        if self.kind == "sentencepiece":
-            return {"settings": dict(self.sentencepiece)} if self.sentencepiece else {}
-        given = {"pattern": self.pattern, "specials": list(self.specials) if self.specials is not None else None}
-        return {key: value for key, value in given.items() if value is not None}
 
 
 class TokenizerSettings(Settings):

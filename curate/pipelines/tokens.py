@@ -1,31 +1,23 @@
-"""The stages between verdicts and the shuffle: train a tokenizer, encode every document once, count everything."""
+"""The stages between verdicts and the shuffle: encode every document once, count everything."""
 
 from __future__ import annotations
 
 import functools
-import os
-import threading
-from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate import storage
 from curate.engine.tasks import Task
-from curate.errors import AssetError
 from curate.pipelines import mixing
-from curate.pipelines.parts import read_batches, read_groups, read_parquet, read_tokens
+from curate.pipelines.parts import local_path, read_batches, read_groups, read_parquet, read_tokens
 from curate.pipelines.quarantine import pieces
 from curate.pipelines.rehydration import read_repeats
 from curate.pipelines.views import edits_column, view_text
-from curate.schema import ID, VERDICT
-from curate.tokenize import registry, train
+from curate.schema import VERDICT
+from curate.tokenize import registry
 from curate.tokenize.tokenizer import Tokenizer
-
-TRAINING_BEAT_S = 30.0
-FED_ROWS = 1024
 
 
 @functools.lru_cache(maxsize=2)
@@ -36,69 +28,7 @@ def _load(path: str, name: str, identity: tuple[str, ...]) -> Tokenizer:
 
 def _tokenizer(task: Task) -> Tokenizer:
     refs = task.inputs("tokenizer")
-    folder = task.local(refs)
-    for ref in refs:
-        file = os.path.join(folder, os.path.basename(ref.path))
-        # an id of a source is its size and digest, that of an output of the run its digest
-        if storage.content_id(file, full=True).rpartition("-")[2] != ref.id.rpartition("-")[2]:
-            raise AssetError(f"{file}: the tokenizer has changed since the run began; put it back, or start again")
-    path = folder if len(refs) > 1 else os.path.join(folder, os.path.basename(refs[0].path))
-    return _load(path, task.settings["tokenizer_name"], tuple(ref.id for ref in refs))
-
-
-def train_tokenizer(task: Task) -> None:
-    """Train a tokenizer on the kept documents whose selection key is below the threshold, in the order of those keys:
-    the same documents give the same bytes, however they are split into files."""
-    settings = task.settings
-    chosen: list[tuple[int, bytes, str]] = []
-    for documents, verdicts in zip(task.inputs("documents"), task.inputs("verdicts"), strict=True):
-        keep = read_parquet(task, verdicts, ["keep"]).column("keep").to_numpy()
-        columns = ["id", "text", *(edits_column(view) for view in settings["views"])]
-        for first, batch in read_batches(task, documents, columns):
-            keys = mixing.selection_keys(batch.column("id"), settings["seed"])
-            numbers = np.flatnonzero(keep[first : first + len(batch)] & (keys <= np.uint64(int(settings["last_key"]))))
-            for piece in pieces(task, batch.take(pa.array(numbers))):
-                ids = piece.column("id")
-                text = view_text(piece, settings["views"], settings["view"]).to_pylist()
-                chosen += zip(mixing.selection_keys(ids, settings["seed"]).tolist(), ids.to_pylist(), text, strict=True)
-    chosen.sort(key=lambda entry: entry[:2])
-    files = _train(task, [(identity, text) for _, identity, text in chosen])
-    for name in sorted(files):
-        with task.write("tokenizer", f"tokenizer/{{key}}/{name}") as output, open(output.path, "wb") as stream:
-            stream.write(files[name])
-
-
-def _train(task: Task, documents: Sequence[tuple[bytes, str]]) -> dict[str, bytes]:
-    """Train on documents (id, text) and return the tokenizer's files. What a trainer dies of while it reads a document
-    is that document's fault; from then on it works on all of them at once, and no single one can be named."""
-    settings = task.settings
-    over = threading.Event()
-
-    def beat() -> None:
-        while not over.wait(TRAINING_BEAT_S):
-            task.heartbeat("training")
-
-    # a trainer says nothing for as long as it works, and how long that is depends on the text
-    beating = threading.Thread(target=beat, name="training", daemon=True)
-
-    def texts() -> Iterator[str]:
-        for start in range(0, len(documents), FED_ROWS):
-            ids, text = zip(*documents[start : start + FED_ROWS], strict=True)
-            for piece in pieces(task, pa.table({"id": pa.array(ids, ID), "text": pa.array(text, pa.large_string())})):
-                yield from piece.column("text").to_pylist()
-        task.heartbeat("training")
-        beating.start()
-
-    options = dict(settings["options"])
-    if settings["kind"] == "bpe" and task.careful:
-        options["buffer"] = 1  # what the trainer has read ahead would die under another document's name
-    trainer = train.train_bpe if settings["kind"] == "bpe" else train.train_sentencepiece
-    try:
-        return trainer(texts(), settings["vocab_size"], **options)
-    finally:
-        over.set()
-        if beating.ident is not None:
-            beating.join()
+    return _load(local_path(task, refs), task.settings["tokenizer_name"], tuple(ref.id for ref in refs))
 
 
 def tokenize_part(task: Task) -> None:

@@ -134,9 +134,21 @@ def asset_refs(recipe: Recipe, names: Sequence[str], run: str) -> dict[str, File
 
 def tokenizer_refs(recipe: Recipe, run: str) -> list[FileRef]:
     """Return the files of the tokenizer that the recipe names: one model file, or what counts of a folder's files."""
+    return shared_files(tokenizer_path(recipe), run)
+
+
+def base_path(recipe: Recipe) -> str:
+    """Return the local file or folder of the tokenizer that a recipe grows."""
+    assert recipe.tokenizer is not None
+    assert recipe.tokenizer.train is not None
+    base = recipe.tokenizer.train.base or ""
+    return local_asset(recipe, base) if base in assets.ASSETS else base
+
+
+def shared_files(path: str, run: str) -> list[FileRef]:
+    """Return a tokenizer's files, one or what counts of a folder's, as ones that every worker can read."""
     from curate.tokenize import registry
 
-    path = tokenizer_path(recipe)
     names = registry.file_names(path)
     return [share(file, "tokenizer", run) for file in ([os.path.join(path, name) for name in names] or [path])]
 

@@ -182,6 +182,30 @@ def test_a_tokenizer_is_trained_from_files(folder: Path, tmp_path: Path, kind: s
     assert loaded.decode(loaded.encode_text(text)).strip() == text
 
 
+def test_a_vocabulary_is_cut_and_grown(folder: Path, tmp_path: Path) -> None:
+    pages = ("--input", folder / "*.jsonl")
+    assert call("tokenizer", "train", *pages, "--vocab-size", "300", "--output", tmp_path / "large").exit_code == 0
+    assert call("tokenizer", "train", *pages, "--vocab-size", "280", "--output", tmp_path / "small").exit_code == 0
+    done = call("tokenizer", "cut", tmp_path / "large", "--vocab-size", "280", "--output", tmp_path / "cut", "--json")
+    assert json.loads(done.stdout)["card"]["vocab_size"] == 280
+    for file in (tmp_path / "small").iterdir():
+        assert (tmp_path / "cut" / file.name).read_bytes() == file.read_bytes()
+    grown = ("--base", tmp_path / "small", "--new-tokens", "20", "--output", tmp_path / "grown")
+    assert call("tokenizer", "train", *pages, *grown).exit_code == 0
+    ranks = [(tmp_path / name / "ranks.tiktoken").read_bytes() for name in ("large", "grown")]
+    assert ranks[0] == ranks[1], "grown on the text of its base, a vocabulary goes on where that ended"
+    for arguments, code, told in (
+        (("train", *pages, "--output", tmp_path / "none"), 2, "vocab_size is required"),
+        (("train", *pages, "--preset", "llama3", "--output", tmp_path / "none"), 2, "allow only"),
+        (("cut", tmp_path, "--vocab-size", "280", "--output", tmp_path / "none"), 1, "no tokenizer here"),
+        (("cut", tmp_path / "cut", "--vocab-size", "281", "--output", tmp_path / "none"), 2, "259 to 280 ids"),
+    ):
+        done = call("tokenizer", *arguments)
+        assert done.exit_code == code
+        assert told in done.stderr.replace("\n", " ")
+    assert not (tmp_path / "none").exists()
+
+
 def test_assets_are_listed_and_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[Any] = []
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

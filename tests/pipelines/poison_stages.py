@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from curate.engine.tasks import Task
 from curate.pipelines import collect, near_duplicates, signatures, tokens
-from curate.tokenize import bpe
+from curate.pipelines import training as counting
 
 
 def suffer(stage: str, text: str) -> None:
@@ -69,7 +69,7 @@ def sets(task: Task) -> None:
 
 
 def training(task: Task) -> None:
-    run_watched("training", bpe, "blocks", tokens.train_tokenizer, task)
+    run_watched("training", counting, "view_text", counting.count_pretokens, task)
 
 
 def tokenize(task: Task) -> None:

@@ -35,7 +35,7 @@ STAGE_NAMES = {
     "measure": "collect",
     "sign": "minhash.sign",
     "sets": "minhash.sets",
-    "training": "tokenizer",
+    "training": "tokenizer.count",
     "tokenize": "tokenize",
 }
 KINDS = ("crash", "memory", "timeout")

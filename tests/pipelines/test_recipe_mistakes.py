@@ -158,6 +158,7 @@ TRAIN: list[tuple[str, str]] = [
         'specials = ["<s>", "</s>", "a", "a"]',
         "tokenizer.train.specials: a is named twice",
     ),
+    ("source_weights = { web = 0.5 }", "tokenizer.train.source_weights: the weights sum to 0.5; they are shares and"),
     ('specials = ["<s>", "</s>", ""]', "tokenizer.train.specials: a special token has no characters"),
     ('specials = ["</s>"]', "tokenizer.add_bos: there will be no bos token (<|begin_of_text|> or "),
     ('kind = "sentencepiece"\nsentencepiece = { eos_id = -1 }', "tokenizer.add_eos: there will be no eos token; set"),

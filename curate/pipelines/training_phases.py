@@ -1,0 +1,92 @@
+"""The phases that train a tokenizer: draw the sample, count its pre-tokens, add them up, learn."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from curate.engine.tasks import FileRef
+from curate.pipelines import training, units
+from curate.pipelines.train_settings import TrainSettings
+from curate.tokenize.counts import SORT, least_count
+from curate.tokenize.train import read_base
+
+if TYPE_CHECKING:
+    from curate.pipelines.pipeline import Pipeline
+
+READ: Final = ("documents", "characters", "bytes")
+LEARNED: Final = frozenset(
+    {"kind", "vocab_size", "pattern", "specials", "min_count", "merge_bytes", "base", "new_tokens"}
+)
+"""The settings that the last phase reads; the others choose its sample."""
+
+
+def training_phases(settings: TrainSettings) -> list[str]:
+    """Return the phases in order."""
+    counted = ["tokenizer-count", "tokenizer-sum"] if settings.kind == "bpe" else []
+    return ["tally", *counted, "tokenizer"]
+
+
+def train_tokenizer(pipeline: Pipeline, settings: TrainSettings, view: str) -> Sequence[FileRef]:
+    """Train a tokenizer on a sample of the documents that are kept, and return its files."""
+    kept: Counter[str] = Counter()
+    for key, count in pipeline.tally().items():
+        what, source, *_, reason, unit = key.split("|")
+        if (what, reason, unit) == ("tally", "kept", "bytes"):
+            kept[source] += count
+    weights = settings.source_weights or pipeline.recipe.mix.weights
+    sample = {
+        "seed": settings.seed,
+        "quotas": training.sample_quotas(kept, settings.sample_bytes, weights),
+        "views": pipeline.views,
+        "view": view,
+    }
+    unit = f"{settings.kind} {settings.vocab_size or settings.new_tokens}"
+    if settings.kind == "bpe":
+        options, inputs = _count(pipeline, settings, sample)
+    else:
+        options = {**sample, "vocab_size": settings.vocab_size, "options": settings.sentencepiece}
+        inputs = {
+            "documents": [part.documents for part in pipeline.parts],
+            "verdicts": [part.verdicts for part in pipeline.parts],
+        }
+    spec = pipeline.spec("tokenizer", unit, {"kind": settings.kind, **options}, **inputs)
+    (receipt,) = pipeline.run_phase("tokenizer", [spec])
+    return receipt.files("tokenizer")
+
+
+def _count(
+    pipeline: Pipeline, settings: TrainSettings, sample: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Sequence[FileRef | None]]]:
+    """Count the pre-tokens of the sample, and return settings and inputs of the task that learns merges from them."""
+    base = units.base_path(pipeline.recipe) if settings.base else None
+    plan = training.plan_of(settings, read_base(base) if base else None)
+    specs = [
+        pipeline.spec(
+            "tokenizer.count",
+            part.name,
+            {**sample, "pattern": plan.pattern},
+            documents=[part.documents],
+            verdicts=[part.verdicts],
+        )
+        for part in pipeline.parts
+    ]
+    receipts = pipeline.run_phase("tokenizer-count", specs, training.warm_up)
+    runs, partitions = pipeline.gather("tokenizer-count", receipts, SORT)
+    sums = pipeline.reduce(
+        "tokenizer-sum",
+        partitions,
+        lambda index, span: pipeline.spec("tokenizer.sum", f"words {index}", span, runs=runs),
+    )
+    found: dict[int, list[int]] = {}
+    for receipt in sums:
+        training.add_histogram(found, receipt.facts["histogram"])
+    words = [ref for receipt in sums for ref in receipt.files("words")]
+    told = {name: sum(receipt.stats.get(name, 0) for receipt in receipts) for name in READ}
+    told["pretokens"] = sum(receipt.stats.get("pretokens", 0) for receipt in sums)
+    told["distinct_pretokens"] = sum(ref.rows for ref in words)
+    told["least_count"] = least_count(found, plan.min_count, plan.merge_bytes)
+    learned = settings.model_dump(mode="json", include=set(LEARNED), exclude_none=True)
+    files = units.shared_files(base, pipeline.driver.run) if base else []
+    return {"train": learned, "told": told}, {"words": words, "base": files}
