@@ -63,7 +63,7 @@ app = typer.Typer(
 )
 shards_app = typer.Typer(no_args_is_help=True, help="Token shards: check them, look into them.")
 assets_app = typer.Typer(no_args_is_help=True, help="Models, vocabularies, word lists: list them, fetch them ahead.")
-tokenizer_app = typer.Typer(no_args_is_help=True, help="Tokenizers: train one.")
+tokenizer_app = typer.Typer(no_args_is_help=True, help="Tokenizers: train one, compare several.")
 
 RecipePath = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A recipe file, or a shipped one: crawl-to-shards.toml.")
@@ -356,6 +356,48 @@ def tokenizer_train(
         show.show_json(_console(), {"folder": output, "files": len(files), "read": dict(tally), "card": card})
     else:
         show.show_tokenizer(_console(), output, card, tally)
+
+
+@tokenizer_app.command("compare")
+def tokenizer_compare(
+    tokenizers: Annotated[
+        list[str], typer.Argument(metavar="TOKENIZER...", help="Assets, files, folders or runs; NAME=… names one.")
+    ],
+    on: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--on", metavar="SOURCE", help="A run, files or globs; the sample texts if not given. Repeatable."
+        ),
+    ] = None,
+    text_column: Annotated[str, typer.Option(metavar="NAME", help="Where JSONL and Parquet hold the text.")] = "text",
+    max_documents: Annotated[int, typer.Option(min=1, help="How many documents are drawn; 64 MiB at most.")] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw and of the intervals.")] = 0,
+    parameters: Annotated[int, typer.Option(min=1, help="Of the model that training is costed for.")] = 8_000_000_000,
+    context_length: Annotated[int, typer.Option(min=1, help="Tokens of its context.")] = 8192,
+    speed: Annotated[bool, typer.Option("--speed", help="Also measure speed on this machine.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare tokenizers on the same texts: compression, languages, words, numbers, code, vocabulary, cost."""
+    from curate.report import compare_source, show
+    from curate.tokenize.compare import CompareSettings, compare
+    from curate.tokenize.compare_speed import measure_speed
+
+    tally: Counter[str] = Counter()
+    loaded = compare_source.load_tokenizers(tokenizers)
+    name, sample = compare_source.read_sample(
+        on or (), text_column=text_column, seed=seed, max_documents=max_documents, tally=tally
+    )
+    settings = CompareSettings(seed=seed, parameters=parameters, context_length=context_length)
+    result = compare(loaded, sample, on=name, settings=settings)
+    if speed:
+        for item, measured in zip(result["tokenizers"], measure_speed(loaded, sample.documents), strict=True):
+            item["speed"] = measured
+    for error in sorted(kind for kind in tally if kind.startswith("error.")):
+        _say(f"{error}: {tally[error]:,} records could not be read", "warning: ")
+    if as_json:
+        show.show_json(_console(), result)
+    else:
+        show.show_comparison(_console(), result)
 
 
 app.add_typer(dedup_app, name="dedup")
