@@ -375,10 +375,11 @@ def tokenizer_compare(
     parameters: Annotated[int, typer.Option(min=1, help="Of the model that training is costed for.")] = 8_000_000_000,
     context_length: Annotated[int, typer.Option(min=1, help="Tokens of its context.")] = 8192,
     speed: Annotated[bool, typer.Option("--speed", help="Also measure speed on this machine.")] = False,
+    html: Annotated[str | None, typer.Option(metavar="FILE", help="Also write a page with plots to this file.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare tokenizers on the same texts: compression, languages, words, numbers, code, vocabulary, cost."""
-    from curate.report import compare_source, show
+    from curate.report import compare_page, compare_source, show
     from curate.tokenize.compare import CompareSettings, compare
     from curate.tokenize.compare_speed import measure_speed
 
@@ -394,6 +395,8 @@ def tokenizer_compare(
             item["speed"] = measured
     for error in sorted(kind for kind in tally if kind.startswith("error.")):
         _say(f"{error}: {tally[error]:,} records could not be read", "warning: ")
+    if html is not None:
+        compare_page.write_page(html, result)
     if as_json:
         show.show_json(_console(), result)
     else:

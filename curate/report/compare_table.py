@@ -74,7 +74,7 @@ def _with_interval(figure: Figure) -> Text:
 
 def _sections(result: Mapping[str, Any], shown: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[Row]]]:
     first = result["tokenizers"][0]
-    yield "all documents", _all_rows(first["name"])
+    yield "all documents", figure_rows(first["name"])
     for kind in ("language", "source", "script"):
         groups = first[f"by_{kind}"]
         if len(groups) > 1:
@@ -83,8 +83,8 @@ def _sections(result: Mapping[str, Any], shown: Sequence[Mapping[str, Any]]) -> 
     yield "tokens over English, same sentences", parity
     code = [(name, _at("code", name, "bytes_per_token", show=_number)) for name in first["code"]]
     yield "bytes per token, sample programs", code
-    yield "vocabulary on these documents", _vocabulary_rows()
-    yield "what it costs", _cost_rows(result["settings"])
+    yield "vocabulary on these documents", vocabulary_rows()
+    yield "what it costs", cost_rows(result["settings"])
     if "speed" in first:
         one_digit = partial(number_text, digits=1)
         speeds = [(f"{kind} MB/s", _at("speed", f"{kind}_mb_per_s", show=one_digit)) for kind in ("encode", "decode")]
@@ -96,7 +96,9 @@ def _at(*keys: str, show: Callable[[Any], str | Text]) -> Cell:
     return lambda item: show(reduce(lambda found, key: found[key], keys, item))
 
 
-def _all_rows(first: str) -> list[Row]:
+def figure_rows(first: str) -> list[Row]:
+    """Return the rows on all documents; `first` is the tokenizer that others are relative to."""
+
     def figure(name: str, show: Callable[[Figure], str | Text]) -> Cell:
         return _at("all", name, show=show)
 
@@ -130,7 +132,9 @@ def _group_rows(kind: str, groups: Mapping[str, Any]) -> list[Row]:
     return [*rows, (f"and {len(groups) - TOP_GROUPS} more", lambda _: "")] if len(groups) > TOP_GROUPS else rows
 
 
-def _vocabulary_rows() -> list[Row]:
+def vocabulary_rows() -> list[Row]:
+    """Return the rows on the use of the vocabulary."""
+
     def share(name: str) -> Cell:
         return lambda item: share_text(item["vocabulary"][name], item["ids"])
 
@@ -141,7 +145,9 @@ def _vocabulary_rows() -> list[Row]:
     return [*rows, ("Rényi efficiency", _at("vocabulary", "renyi_efficiency", show=partial(number_text, digits=3)))]
 
 
-def _cost_rows(settings: Mapping[str, Any]) -> list[Row]:
+def cost_rows(settings: Mapping[str, Any]) -> list[Row]:
+    """Return the rows on what storage and training cost."""
+
     def cost(name: str, show: Callable[[float | None], str]) -> Cell:
         return _at("cost", name, show=show)
 
