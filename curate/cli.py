@@ -379,22 +379,17 @@ def tokenizer_compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare tokenizers on the same texts: compression, languages, words, numbers, code, vocabulary, cost."""
-    from curate.report import compare_page, compare_source, show
-    from curate.tokenize.compare import CompareSettings, compare
-    from curate.tokenize.compare_speed import measure_speed
+    from curate.report import compare_page, comparison, show
+    from curate.tokenize.compare import CompareSettings
 
-    tally: Counter[str] = Counter()
-    loaded = compare_source.load_tokenizers(tokenizers)
-    name, sample = compare_source.read_sample(
-        on or (), text_column=text_column, seed=seed, max_documents=max_documents, tally=tally
+    result = comparison.compare_tokenizers(
+        tokenizers,
+        on or (),
+        text_column=text_column,
+        max_documents=max_documents,
+        settings=CompareSettings(seed=seed, parameters=parameters, context_length=context_length),
+        speed=speed,
     )
-    settings = CompareSettings(seed=seed, parameters=parameters, context_length=context_length)
-    result = compare(loaded, sample, on=name, settings=settings)
-    if speed:
-        for item, measured in zip(result["tokenizers"], measure_speed(loaded, sample.documents), strict=True):
-            item["speed"] = measured
-    for error in sorted(kind for kind in tally if kind.startswith("error.")):
-        _say(f"{error}: {tally[error]:,} records could not be read", "warning: ")
     if html is not None:
         compare_page.write_page(html, result)
     if as_json:

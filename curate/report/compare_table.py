@@ -45,7 +45,8 @@ def source_line(result: Mapping[str, Any]) -> str:
     if on["documents"] != on["seen_documents"]:
         drawn += f", drawn from {count_text(on['seen_documents'])} of {bytes_text(on['seen_bytes'])}"
     cut = f"; of {on['cut_documents']} only the first MiB" if on["cut_documents"] else ""
-    return f"on {printable(on['name'])}: {drawn}{cut}; 95% bootstrap intervals"
+    errors = "".join(f"; {counted(number, 'record')} {name}" for name, number in on["errors"].items())
+    return f"on {printable(on['name'])}: {drawn}{cut}{errors}; 95% bootstrap intervals"
 
 
 def number_text(value: float | None, digits: int = 2) -> str:
@@ -200,7 +201,8 @@ def _failures(tokenizers: Sequence[Mapping[str, Any]]) -> Group:
         number = item["round_trip"]["failed_documents"]
         lines.append(Text(f"{printable(item['name'])}: {counted(number, 'document')} did not come back", style="bold"))
         for failure in item["round_trip"]["failures"]:
-            about = f"{printable(failure['source'])}, {failure['language']}, byte {count_text(failure['at_byte'])}"
+            where = f"{printable(failure['source'])}, {printable(failure['language'])}"
+            about = f"{where}, byte {count_text(failure['at_byte'])}"
             for text in (
                 about,
                 excerpt(failure["text"], FAILURE_CHARACTERS),

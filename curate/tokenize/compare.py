@@ -98,7 +98,7 @@ def compare(
         )
     return {
         "format": FORMAT,
-        "on": {"name": on, **_described(sample)},
+        "on": {"name": on, **_described(sample), "errors": {}},
         "settings": asdict(settings),
         "tokenizers": found,
         "segments": segments(vocabularies),

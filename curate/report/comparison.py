@@ -1,12 +1,12 @@
-"""What tokenizers are compared on, by name: the texts that ship, the kept documents of a run, or files of any format
-that a run reads. And the tokenizers themselves: assets, files, folders, runs."""
+"""A comparison of tokenizers by name: of assets, files, folders and runs, on the texts that ship, the kept documents of
+a run, or files of any format that a run reads."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -21,7 +21,9 @@ from curate.readers import ReadSettings
 from curate.report.run_folder import RECIPE_FILE, PartFiles, RunFolder, read_run
 from curate.report.terminal import place_text
 from curate.tokenize import registry
+from curate.tokenize.compare import CompareSettings, compare
 from curate.tokenize.compare_samples import Document, Sample, draw, shipped_documents
+from curate.tokenize.compare_speed import measure_speed
 from curate.tokenize.tokenizer import Tokenizer
 
 SHIPPED: Final = "samples"
@@ -29,6 +31,32 @@ LANGUAGE_SIGNAL: Final = "language.code"
 SHARDS_TOKENIZER: Final = "shards/tokenizer"
 _NAMED: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)=(.+)", re.DOTALL)
 _MODEL_ENDING: Final = re.compile(r"\.(model|tiktoken|json)$")
+
+
+def compare_tokenizers(
+    tokenizers: Sequence[str],
+    on: Sequence[str] = (),
+    *,
+    text_column: str = "text",
+    max_documents: int = 10_000,
+    settings: CompareSettings | None = None,
+    speed: bool = False,
+) -> dict[str, Any]:
+    """Return the comparison that ``curate tokenizer compare`` prints with ``--json``, as plain data.
+
+    `tokenizers` are assets, tokenizer files or folders, or runs; `on` are runs, files, folders or globs, and without it
+    the texts that ship. ``NAME=`` before one names it. With `speed` the result also has a measurement of this machine.
+    Raises RecipeError and AssetError.
+    """
+    settings = settings or CompareSettings()
+    loaded = load_tokenizers(tokenizers)
+    name, sample, errors = read_sample(on, text_column=text_column, seed=settings.seed, max_documents=max_documents)
+    result = compare(loaded, sample, on=name, settings=settings)
+    result["on"]["errors"] = errors
+    if speed:
+        for item, measured in zip(result["tokenizers"], measure_speed(loaded, sample.documents), strict=True):
+            item["speed"] = measured
+    return result
 
 
 def load_tokenizers(wanted: Sequence[str]) -> dict[str, Tokenizer]:
@@ -69,18 +97,18 @@ def _load(place: str, name: str) -> Tokenizer:
 
 
 def read_sample(
-    on: Sequence[str], *, text_column: str, seed: int, max_documents: int, tally: Counter[str]
-) -> tuple[str, Sample]:
-    """Return the name of a source and the documents drawn from it, each with its language: what ships if `on` is
-    empty, else everything that these runs, files, folders and globs hold (``NAME=`` before one names its source).
-
-    Languages that nothing tells are identified on the documents that were drawn. `tally` counts the texts that were
-    read, and every ``error.<kind>``. Raises RecipeError.
+    on: Sequence[str], *, text_column: str, seed: int, max_documents: int
+) -> tuple[str, Sample, dict[str, int]]:
+    """Return the name of a source, the documents drawn from it, each with its language, and how many records could not
+    be read by kind of error: what ships if `on` is empty, else everything that these runs, files, folders and globs
+    hold. Languages that nothing tells are identified on the documents that were drawn. Raises RecipeError.
     """
+    tally: Counter[str] = Counter()
     documents = _documents(on, text_column, tally) if on else iter(shipped_documents())
     sample = draw(documents, seed=seed, max_documents=max_documents)
-    name = ", ".join(_named(text)[0] or _default_name(_named(text)[1]) for text in on) if on else SHIPPED
-    return name, sample._replace(documents=_with_languages(sample.documents))
+    names = dict.fromkeys(_named(text)[0] or _default_name(text) for text in on)
+    errors = {kind: tally[kind] for kind in sorted(tally) if kind.startswith("error.")}
+    return ", ".join(names) or SHIPPED, sample._replace(documents=_with_languages(sample.documents)), errors
 
 
 def _documents(on: Sequence[str], text_column: str, tally: Counter[str]) -> Iterator[Document]:
