@@ -51,13 +51,16 @@ def _body(result: Mapping[str, Any], items: Sequence[Item]) -> Iterator[str]:
     yield f'<h1>{TITLE}</h1>\n<p class="dim">{text(source_line(result))}.</p>'
     yield _legend(items)
     yield _whole(items)
+    higher, lower = "Higher is better.", "Lower is better."
     for kind, about in (
-        ("language", "Higher is better. Bytes are UTF-8: a Thai character has three, a Latin one has one."),
-        ("source", "Higher is better."),
-        ("script", "The script of a document is that of most of its letters. Higher is better."),
+        ("language", f"{higher} Bytes are UTF-8: a Thai character has three, a Latin one has one."),
+        ("source", higher),
+        ("script", f"The script of a document is that of most of its letters. {higher}"),
     ):
         if len(items[0][f"by_{kind}"]) > 1:
-            yield _groups(items, kind, about)
+            yield _groups(items, kind, "bytes_per_token", "Bytes per token", about)
+    about = f"{lower} Languages that are written without spaces between words have none."
+    yield _groups(items, "language", "fertility", "Tokens per word", about)
     yield _parity(items)
     yield _code(items)
     yield _vocabulary(items)
@@ -129,20 +132,21 @@ def _whole(items: Sequence[Item]) -> str:
     return section("All documents", "Whiskers and small print: 95% intervals.", beside(plot, _table("", items, rows)))
 
 
-def _groups(items: Sequence[Item], kind: str, about: str) -> str:
+def _groups(items: Sequence[Item], kind: str, measure: str, what: str, about: str) -> str:
     groups = items[0][f"by_{kind}"]
-    shown = list(groups)[:TOP_GROUPS]
-    points = [(name, [_point(item[f"by_{kind}"][name]["bytes_per_token"]) for item in items]) for name in shown]
+    having = [name for name in groups if any(item[f"by_{kind}"][name][measure] for item in items)]
+    shown = having[:TOP_GROUPS]
+    points = [(name, [_point(item[f"by_{kind}"][name][measure]) for item in items]) for name in shown]
     rows = [
         (
             f"{name} ({count_text(groups[name]['documents'])})",
-            [_figure(item[f"by_{kind}"][name]["bytes_per_token"]) for item in items],
+            [_figure(item[f"by_{kind}"][name][measure]) for item in items],
         )
         for name in shown
     ]
-    more = len(groups) - len(shown)
+    more = len(having) - len(shown)
     told = about + (f" The {len(shown)} with most text; {more} more are left out." if more else "")
-    title = f"Bytes per token by {kind}"
+    title = f"{what} by {kind}"
     headed = _table(f"{kind} (documents)", items, rows)
     return section(title, told, beside(_plot(title, items, points), headed))
 

@@ -85,7 +85,8 @@ def _sections(result: Mapping[str, Any], shown: Sequence[Mapping[str, Any]]) -> 
     code = [(name, _at("code", name, "bytes_per_token", show=_number)) for name in first["code"]]
     yield "bytes per token, sample programs", code
     yield "vocabulary on these documents", vocabulary_rows()
-    yield "what it costs", cost_rows(result["settings"])
+    parameters = f"{result['settings']['parameters']:.3g}".replace("e+0", "e")
+    yield f"cost, {parameters} parameters", cost_rows(result["settings"])
     if "speed" in first:
         one_digit = partial(number_text, digits=1)
         speeds = [(f"{kind} MB/s", _at("speed", f"{kind}_mb_per_s", show=one_digit)) for kind in ("encode", "decode")]

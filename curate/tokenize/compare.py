@@ -12,6 +12,7 @@ counted in. Nothing here depends on the machine, but `curate.tokenize.compare_sp
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, NamedTuple
@@ -32,6 +33,8 @@ FORMAT: Final = "tokenizer-comparison/1"
 FLOPS_PER_PARAMETER_AND_TOKEN: Final = 6
 LISTED_FAILURES: Final = 20
 EXCERPT_CHARACTERS: Final = 60
+MAX_GROUPS: Final = 200
+OTHERS: Final = "(others)"
 GROUPINGS: Final = ("language", "source", "script")
 
 
@@ -151,11 +154,16 @@ def _figures(counts: npt.NDArray[np.int64], settings: CompareSettings) -> list[d
 
 
 def _by_group(counted: _Counted, kind: str, settings: CompareSettings) -> dict[str, list[dict[str, Any]]]:
-    """Return the figures of each tokenizer in each group, the group of most bytes first."""
-    names = np.array(counted.groups[kind], dtype=object)
-    size = counted.counts[0, :, COLUMN["bytes"]]
-    ordered = sorted(set(names.tolist()), key=lambda name: (-int(size[names == name].sum()), name))
-    return {name: _figures(counted.counts[:, names == name], settings) for name in ordered}
+    """Return the figures of each tokenizer in each group, the group of most bytes first; after `MAX_GROUPS` of them the
+    rest is one."""
+    size: Counter[str] = Counter()
+    for name, number in zip(counted.groups[kind], counted.counts[0, :, COLUMN["bytes"]].tolist(), strict=True):
+        size[name] += number
+    ordered = sorted(size, key=lambda name: (-size[name], name))
+    place = {name: min(number, MAX_GROUPS) for number, name in enumerate(ordered)}
+    places = np.array([place[name] for name in counted.groups[kind]])
+    names = [*ordered[:MAX_GROUPS], *([OTHERS] if len(ordered) > MAX_GROUPS else [])]
+    return {name: _figures(counted.counts[:, places == number], settings) for number, name in enumerate(names)}
 
 
 def _parity(

@@ -174,6 +174,16 @@ def test_a_comparison_has_the_documented_keys_and_is_plain_json(result: dict) ->
     assert sum(part["tokens"] for part in parts.values()) == whole["tokens"]
 
 
+def test_the_smallest_of_very_many_groups_are_one(byte_pair: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("curate.tokenize.compare.MAX_GROUPS", 2)
+    documents = [Document("text" * (1 + number % 5), "en", f"s{number % 5}") for number in range(10)]
+    found = compare({"one": byte_pair}, Sample(documents, 10, 0, 0), on="x", settings=FEW)["tokenizers"][0]
+    sources = found["by_source"]
+    assert list(sources) == ["s4", "s3", "(others)"]
+    assert [group["documents"] for group in sources.values()] == [2, 2, 6]
+    assert sum(group["tokens"] for group in sources.values()) == found["all"]["tokens"]
+
+
 def test_the_same_comparison_has_the_same_bytes(byte_pair: Tokenizer) -> None:
     drawn = sample("The river runs down.", "Water 123 and salt.", "and so on")
     first, second = (json.dumps(compare({"one": byte_pair}, drawn, on="x", settings=FEW)) for _ in range(2))
