@@ -23,6 +23,7 @@ from curate.tokenize.compare_samples import parallel_sentences
 
 TITLE: Final = "Tokenizers compared"
 TOP_GROUPS: Final = 40
+NAME_CHARACTERS: Final = 32
 PIECE_COLOURS: Final = 5
 OPEN_SEGMENTS: Final = 6
 KINDS: Final[Mapping[str, str]] = {
@@ -86,7 +87,7 @@ def _legend(items: Sequence[Item]) -> str:
 
 
 def _names(items: Sequence[Item]) -> list[str]:
-    return [charts.key_mark(number) + text(item["name"]) for number, item in enumerate(items)]
+    return [charts.key_mark(number) + text(item["name"], NAME_CHARACTERS) for number, item in enumerate(items)]
 
 
 def _table(heading: str, items: Sequence[Item], rows: Sequence[tuple[str, Sequence[str]]]) -> str:

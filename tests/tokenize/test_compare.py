@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.errors import RecipeError
-from curate.tokenize import bpe
+from curate.tokenize import bpe, registry, train
 from curate.tokenize.compare import FORMAT, CompareSettings, compare
 from curate.tokenize.compare_counts import COLUMN, RATIOS, count, encode, vocabulary
 from curate.tokenize.compare_samples import Document, Sample, parallel_sentences, programs, shipped_documents
@@ -224,6 +224,19 @@ def test_what_does_not_come_back_is_listed_with_its_place(byte_pair: Tokenizer) 
     (failure,) = found["failures"]
     assert (failure["at_byte"], failure["source"], failure["bytes"]) == (10, "web", 12)
     assert (failure["text"], failure["decoded"]) == ("a and salt", "a and sand")
+
+
+def test_a_tokenizer_that_normalises_and_has_unknown_characters_is_compared(corpus: list[str]) -> None:
+    options = {"normalization_rule_name": "nmt_nfkc", "byte_fallback": False, "character_coverage": 0.98}
+    lossy = registry.from_files(train.train_sentencepiece(corpus, 200, settings=options))
+    drawn = sample("the river", "ﬁve ② rivers", "  two  spaces", "\u4e16")
+    item, _ = compare({"lossy": lossy, "again": lossy}, drawn, on="x", settings=FEW)["tokenizers"]
+    failed = [(failure["text"], failure["decoded"]) for failure in item["round_trip"]["failures"]]
+    assert failed[0] == ("ﬁve ② rivers", "five 2 rivers")
+    assert failed[-1] == ("\u4e16", " \u2047 ")
+    # only what came back is counted by the word
+    assert (item["round_trip"]["failed_documents"], item["all"]["words"]) == (3, 2)
+    assert item["vocabulary"]["special"] == 3  # <unk>, <s> and </s>
 
 
 def test_nothing_to_compare_is_a_mistake(byte_pair: Tokenizer) -> None:
