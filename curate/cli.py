@@ -389,6 +389,7 @@ def tokenizer_compare(
         max_documents=max_documents,
         settings=CompareSettings(seed=seed, parameters=parameters, context_length=context_length),
         speed=speed,
+        say=_say,
     )
     if html is not None:
         compare_page.write_page(html, result)

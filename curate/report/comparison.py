@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import pyarrow as pa
@@ -19,7 +19,7 @@ from curate.pipelines.texts import list_texts, read_texts
 from curate.pipelines.views import EDITS_PREFIX, EXTRACTED, view_text
 from curate.readers import ReadSettings
 from curate.report.run_folder import RECIPE_FILE, PartFiles, RunFolder, read_run
-from curate.report.terminal import place_text
+from curate.report.terminal import counted, place_text
 from curate.tokenize import registry
 from curate.tokenize.compare import CompareSettings, compare
 from curate.tokenize.compare_samples import Document, Sample, draw, shipped_documents
@@ -41,19 +41,25 @@ def compare_tokenizers(
     max_documents: int = 10_000,
     settings: CompareSettings | None = None,
     speed: bool = False,
+    say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Return the comparison that ``curate tokenizer compare`` prints with ``--json``, as plain data.
 
     `tokenizers` are assets, tokenizer files or folders, or runs; `on` are runs, files, folders or globs, and without it
     the texts that ship. ``NAME=`` before one names it. With `speed` the result also has a measurement of this machine.
+    `say` is told what is being done.
     Raises RecipeError and AssetError.
     """
     settings = settings or CompareSettings()
+    say = say or (lambda _: None)
     loaded = load_tokenizers(tokenizers)
+    say(f"reading {', '.join(map(place_text, on)) or 'the sample texts'}")
     name, sample, errors = read_sample(on, text_column=text_column, seed=settings.seed, max_documents=max_documents)
+    say(f"encoding {counted(len(sample.documents), 'document')} with {counted(len(loaded), 'tokenizer')}")
     result = compare(loaded, sample, on=name, settings=settings)
     result["on"]["errors"] = errors
     if speed:
+        say("measuring speed")
         for item, measured in zip(result["tokenizers"], measure_speed(loaded, sample.documents), strict=True):
             item["speed"] = measured
     return result

@@ -38,6 +38,7 @@ def test_compare_prints_the_same_json_again_and_as_the_function(models: Path) ->
     first, second = call(*arguments), call(*arguments)
     assert first.exit_code == 0, first.stderr
     assert first.stdout == second.stdout
+    assert first.stderr.splitlines() == ["reading the sample texts", "encoding 40 documents with 1 tokenizer"]
     assert str(models) not in first.stdout
     assert json.loads(first.stdout) == curate.compare_tokenizers([str(models / "bpe")], max_documents=40)
 
