@@ -2,7 +2,7 @@
 much of their vocabulary they use, and what that costs a trainer.
 
 *Parity* is the number of tokens of a text over that of its English translation (the premium of Petrov et al. 2023,
-arXiv:2305.15425, section 3), on the parallel sentences that ship. Documents that are no translations of each other have
+arXiv:2305.15425), on the parallel sentences that ship. Documents that are no translations of each other have
 no parity. Their *estimated* parity is that of their tokens per byte, times the bytes that the language takes to say
 what English says in one, which the parallel sentences tell.
 

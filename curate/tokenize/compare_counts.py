@@ -2,7 +2,7 @@
 
 The columns are integers that add up over documents; every figure of a comparison is one column over another
 (`RATIOS`), so that each has a bootstrap interval. Fertility is the number of tokens that hold a byte of a word, and
-continued words are those of more than one token (Rust et al. 2021, arXiv:2012.15613, section 3.2).
+continued words are those of more than one token (Rust et al. 2021, arXiv:2012.15613).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 An id of the vocabulary is one of: *special* (spells nothing), *frequent* (at least `RARE` times on the text), *rare*
 (fewer times), and among those that the text never gives: *unreachable* (its own text, alone, after a line break or a
-letter, or before a letter, is encoded without it: Land & Bartolo 2024, arXiv:2405.05417, section 3.1), *partial* (bytes
+letter, or before a letter, is encoded without it: Land & Bartolo 2024, arXiv:2405.05417), *partial* (bytes
 that are no whole characters; not tried) and *dead* (the rest).
 
 A *glitch candidate* is never given although the text spells it at least `OFTEN_SPELLED` times: every time it was only
@@ -11,7 +11,7 @@ Lian et al. 2024, arXiv:2404.17808). How often is counted in the tokens that are
 has learned a token is told by its embeddings only, which are not looked at.
 
 Rényi efficiency is the entropy of order 2.5 of the tokens' frequencies over the logarithm of the vocabulary's size
-(Zouhar et al. 2023, arXiv:2306.16842, section 4), specials left out of that size.
+(Zouhar et al. 2023, arXiv:2306.16842), specials left out of that size.
 """
 
 from __future__ import annotations
