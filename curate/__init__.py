@@ -33,11 +33,13 @@ if TYPE_CHECKING:
     from curate.pipelines.sample import write_sample
     from curate.report.audit import StepAudit, read_audit
     from curate.report.clusters import StepClusters, read_clusters
+    from curate.report.comparison import compare_tokenizers
     from curate.report.lookup import Lookup, look_up
     from curate.report.samples import Sample, read_samples
     from curate.report.stats import Stats, read_stats
     from curate.shards.reader import ShardSet
     from curate.shards.verify import verify as verify_shards
+    from curate.tokenize.compare import CompareSettings
     from curate.tokenize.registry import load as load_tokenizer
     from curate.tokenize.tokenizer import Tokenizer
 
@@ -63,6 +65,8 @@ _PLACES: Final = {
     "verify_shards": "curate.shards.verify:verify",
     "load_tokenizer": "curate.tokenize.registry:load",
     "Tokenizer": "curate.tokenize.tokenizer:Tokenizer",
+    "compare_tokenizers": "curate.report.comparison:compare_tokenizers",
+    "CompareSettings": "curate.tokenize.compare:CompareSettings",
     "fetch_assets": "curate.assets:fetch",
     "write_sample": "curate.pipelines.sample:write_sample",
 }
@@ -76,6 +80,7 @@ __all__ = [
     "read_clusters", "read_audit", "look_up", "StepClusters", "StepAudit", "Lookup",
     # what it made
     "ShardSet", "verify_shards", "load_tokenizer", "Tokenizer",
+    "compare_tokenizers", "CompareSettings",
     # what it needs
     "fetch_assets", "write_sample",
     # what goes wrong

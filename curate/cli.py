@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 from typer.core import TyperGroup
 
+from curate.cli_common import AsJson, console, say
 from curate.cli_dedup import dedup_app
+from curate.cli_tokenizer import tokenizer_app
 from curate.errors import AlarmError, CurateError, InvariantError, RecipeError
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    pass
 
 QUARANTINE_EXIT: Final = 3
 ALARM_EXIT: Final = 4
@@ -35,19 +36,19 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            _say("interrupted; the same command goes on where it stopped")
+            say("interrupted; the same command goes on where it stopped")
             raise typer.Exit(INTERRUPTED_EXIT) from None
         except RecipeError as error:
             many = [f"{len(error.mistakes)} mistakes, nothing was started"] if len(error.mistakes) > 1 else []
-            _say("\n".join([*many, *error.mistakes]), "error: ")
+            say("\n".join([*many, *error.mistakes]), "error: ")
             raise typer.Exit(2) from None
         except AlarmError as error:
-            _say(str(error), "stopped: ")
+            say(str(error), "stopped: ")
             raise typer.Exit(ALARM_EXIT) from None
         except BrokenPipeError:
             raise  # `| head` is no error
         except (CurateError, OSError) as error:
-            _say(
+            say(
                 str(error) or type(error).__name__,
                 "internal error: " if isinstance(error, InvariantError) else "error: ",
             )
@@ -63,7 +64,6 @@ app = typer.Typer(
 )
 shards_app = typer.Typer(no_args_is_help=True, help="Token shards: check them, look into them.")
 assets_app = typer.Typer(no_args_is_help=True, help="Models, vocabularies, word lists: list them, fetch them ahead.")
-tokenizer_app = typer.Typer(no_args_is_help=True, help="Tokenizers: train one, cut one down, export one.")
 
 RecipePath = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A recipe file, or a shipped one: crawl-to-shards.toml.")
@@ -94,7 +94,6 @@ Address = Annotated[str | None, AddressOption]
 SharedOption = typer.Option("--shared-folder", help="Every node of the cluster sees the run folder at this path.")
 SharedFolder = Annotated[bool, SharedOption]
 Takeover = Annotated[bool, typer.Option("--takeover", help="Take the run folder from a process that is gone.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
 def _version(wanted: bool) -> None:
@@ -146,11 +145,11 @@ def run_command(
         summary = run(loaded, output or os.path.join("runs", loaded.name), options, progress)
     stats = read_stats(summary.run)
     if as_json:
-        show.show_json(_console(), show.summary_json(summary, stats))
+        show.show_json(console(), show.summary_json(summary, stats))
     else:
-        show.show_summary(_console(), summary, stats)
+        show.show_summary(console(), summary, stats)
     if summary.quarantined:
-        show.show_quarantine(_console(stderr=True), summary.quarantined)
+        show.show_quarantine(console(stderr=True), summary.quarantined)
         raise typer.Exit(QUARANTINE_EXIT)
 
 
@@ -176,9 +175,9 @@ def plan_command(
     loaded = load_recipe(recipe, _overrides(overrides, allow_loss), inputs)
     found = plan(loaded, output or os.path.join("runs", loaded.name))
     if as_json:
-        show.show_json(_console(), show.plan_json(found))
+        show.show_json(console(), show.plan_json(found))
     else:
-        show.show_plan(_console(), found)
+        show.show_plan(console(), found)
 
 
 @app.command("stats")
@@ -195,9 +194,9 @@ def stats_command(
 
     stats = read_stats(run)
     if as_json:
-        show.show_json(_console(), stats.to_json())
+        show.show_json(console(), stats.to_json())
     else:
-        show.show_stats(_console(), stats, by)
+        show.show_stats(console(), stats, by)
 
 
 @app.command("samples")
@@ -218,11 +217,11 @@ def samples_command(
         raise RecipeError("samples: say --reason REASON (curate stats lists them), or --kept")
     found = read_samples(run, reason, number=number, kept=kept)
     if as_json:
-        show.show_json(_console(), [sample.to_json() for sample in found])
+        show.show_json(console(), [sample.to_json() for sample in found])
     elif found:
-        show.show_samples(_console(), found)
+        show.show_samples(console(), found)
     else:
-        _say("no document: " + ("none was kept" if kept else f"none was dropped for {reason}"))
+        say("no document: " + ("none was kept" if kept else f"none was dropped for {reason}"))
 
 
 @app.command("sample")
@@ -235,10 +234,10 @@ def sample_command(
 
     written = [str(path) for path in write_sample(folder)]
     if as_json:
-        show.show_json(_console(), written)
+        show.show_json(console(), written)
         return
     for path in written:
-        show.show_line(_console(), path)
+        show.show_line(console(), path)
 
 
 @shards_app.command("verify")
@@ -254,19 +253,19 @@ def shards_verify(folder: ShardsPath, as_json: AsJson = False) -> None:
     problems = verify(place)
     if as_json:
         show.show_json(
-            _console(), {"folder": place_text(place), "problems": [problem._asdict() for problem in problems]}
+            console(), {"folder": place_text(place), "problems": [problem._asdict() for problem in problems]}
         )
     elif problems:
-        show.show_problems(_console(), problems)
+        show.show_problems(console(), problems)
     else:
         totals = info(place)["totals"]
         show.show_line(
-            _console(),
+            console(),
             f"{place_text(place)}: {counted(totals['shards'], 'shard')}, {counted(totals['tokens'], 'token')}, "
             "all as the manifest says",
         )
     if problems:
-        _say(f"{place_text(place)}: {counted(len(problems), 'problem')}", "error: ")
+        say(f"{place_text(place)}: {counted(len(problems), 'problem')}", "error: ")
         raise typer.Exit(1)
 
 
@@ -289,10 +288,10 @@ def shards_info(
     rows = decode_rows(place, decode, tokenizer) if decode else []
     if as_json:
         decoded = [{**row._asdict(), "segments": [segment._asdict() for segment in row.segments]} for row in rows]
-        show.show_json(_console(), manifest | ({"rows": decoded} if decode else {}))
+        show.show_json(console(), manifest | ({"rows": decoded} if decode else {}))
     else:
-        show.show_manifest(_console(), place, manifest)
-        show.show_rows(_console(), rows)
+        show.show_manifest(console(), place, manifest)
+        show.show_rows(console(), rows)
 
 
 @assets_app.command("list")
@@ -321,95 +320,10 @@ def _print_assets(found: Any, as_json: bool) -> None:
 
     if as_json:
         show.show_json(
-            _console(), [{**status.asset._asdict(), "path": status.path, "state": status.state} for status in found]
+            console(), [{**status.asset._asdict(), "path": status.path, "state": status.state} for status in found]
         )
     else:
-        show.show_assets(_console(), found)
-
-
-@tokenizer_app.command("train")
-def tokenizer_train(
-    inputs: Annotated[
-        list[str], typer.Option("--input", metavar="PATH", help="Text, JSONL, Parquet, WARC … Repeatable.")
-    ],
-    output: Annotated[str, typer.Option(metavar="DIR", help="The folder to write the tokenizer into.")],
-    vocab_size: Annotated[int | None, typer.Option(help="Ids in all, special ones included.")] = None,
-    preset: Annotated[
-        Literal["llama", "llama3"] | None, typer.Option(help="LLaMA's 32,000 ids, or Llama 3's 128,256.")
-    ] = None,
-    kind: Annotated[
-        Literal["bpe", "sentencepiece"] | None, typer.Option(help="Byte-level BPE, or SentencePiece as LLaMA.")
-    ] = None,
-    base: Annotated[str | None, typer.Option(metavar="NAME|PATH", help="A byte-level BPE to grow.")] = None,
-    new_tokens: Annotated[int | None, typer.Option(metavar="N", help="How many tokens --base gets.")] = None,
-    min_count: Annotated[int | None, typer.Option(metavar="N", help="Leave out what occurs less often.")] = None,
-    text_column: Annotated[str, typer.Option(metavar="NAME", help="Where JSONL and Parquet hold the text.")] = "text",
-    as_json: AsJson = False,
-) -> None:
-    """Train a tokenizer on the texts of files. (That of a run is trained by its recipe.)"""
-    from curate.pipelines.texts import list_texts, read_texts
-    from curate.pipelines.train_settings import load_settings
-    from curate.pipelines.training import train_on_texts
-    from curate.readers import ReadSettings
-    from curate.report import show
-    from curate.tokenize import registry
-
-    given = {"preset": preset, "kind": kind, "vocab_size": vocab_size, "new_tokens": new_tokens, "min_count": min_count}
-    settings = load_settings({**given, "base": _asset_or_path(base) if base else None})
-    files = list_texts(inputs)
-    tally: Counter[str] = Counter()
-    trained = train_on_texts(read_texts(files, ReadSettings(columns={"text": text_column}), tally), settings)
-    registry.save(trained, output)
-    card = json.loads(trained[registry.CARD_FILE])
-    if as_json:
-        show.show_json(_console(), {"folder": output, "files": len(files), "read": dict(tally), "card": card})
-    else:
-        show.show_tokenizer(_console(), output, card, tally)
-
-
-@tokenizer_app.command("export")
-def tokenizer_export(
-    tokenizer: Annotated[
-        str, typer.Argument(metavar="NAME|PATH", help="An asset, a model file, or a folder that train wrote.")
-    ],
-    to: Annotated[str, typer.Option(metavar="DIR", help="The folder to write.")],
-    as_json: AsJson = False,
-) -> None:
-    """Write a tokenizer as a folder that transformers, tiktoken and SentencePiece load, with its ids."""
-    from curate import assets
-    from curate.report import show
-    from curate.tokenize import export, registry
-
-    named = tokenizer in assets.ASSETS
-    files = export.export(assets.path(tokenizer) if named else tokenizer, name=tokenizer if named else "")
-    registry.save(files, to)
-    card = json.loads(files[registry.CARD_FILE])
-    if as_json:
-        show.show_json(_console(), {"folder": to, "card": card})
-    else:
-        show.show_tokenizer(_console(), to, card, {})
-
-
-@tokenizer_app.command("cut")
-def tokenizer_cut(
-    tokenizer: Annotated[
-        str, typer.Argument(metavar="NAME|PATH", help="A byte-level BPE: an asset, a rank file, or a saved folder.")
-    ],
-    output: Annotated[str, typer.Option(metavar="DIR", help="The folder to write the smaller tokenizer into.")],
-    vocab_size: Annotated[int, typer.Option(help="Ids in all, special ones included.")],
-    as_json: AsJson = False,
-) -> None:
-    """Cut a vocabulary to its first merges: what training the smaller one on the same text gives."""
-    from curate.report import show
-    from curate.tokenize import registry, train
-
-    files = train.cut(registry.read(_asset_or_path(tokenizer))[1], vocab_size, where=tokenizer)
-    registry.save(files, output)
-    card = json.loads(files[registry.CARD_FILE])
-    if as_json:
-        show.show_json(_console(), {"folder": output, "card": card})
-    else:
-        show.show_tokenizer(_console(), output, card, {})
+        show.show_assets(console(), found)
 
 
 app.add_typer(dedup_app, name="dedup")
@@ -425,28 +339,6 @@ def main() -> None:
 
 def _overrides(given: Sequence[str] | None, allow_loss: Sequence[str] | None) -> list[str]:
     return [*(given or ()), *(f"dedup.{json.dumps(step)}.alarm=off" for step in allow_loss or ())]
-
-
-def _asset_or_path(tokenizer: str) -> str:
-    """Return the path of a tokenizer that is named as an asset, or by its path."""
-    from curate import assets
-
-    return assets.path(tokenizer) if tokenizer in assets.ASSETS else tokenizer
-
-
-def _console(*, stderr: bool = False) -> Console:
-    from curate.report.terminal import make_console
-
-    return make_console(stderr=stderr)
-
-
-def _say(message: str, prefix: str = "") -> None:
-    """Print to standard error; nothing that a page or path put into a message reaches the terminal as it is."""
-    from curate.report.terminal import printable
-
-    console = _console(stderr=True)
-    for number, line in enumerate(message.splitlines()):
-        console.print(("" if number else prefix) + printable(line), soft_wrap=True)
 
 
 if __name__ == "__main__":

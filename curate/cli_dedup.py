@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from curate.cli_common import AsJson, console
+
 if TYPE_CHECKING:
-    from rich.console import Console
+    pass
 
 dedup_app = typer.Typer(no_args_is_help=True, help="Dedup steps: what they found, and whether they were right.")
 
 RunPath = Annotated[str, typer.Argument(metavar="RUN", help="The folder or URI of a run (its --output).")]
 StepOption = Annotated[str | None, typer.Option("--step", metavar="STEP", help="This dedup step alone: minhash.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
 @dedup_app.command("clusters")
@@ -32,9 +33,9 @@ def dedup_clusters(
 
     steps = read_clusters(run, step, number=number, members=members)
     if as_json:
-        show.show_json(_console(), [found.to_json() for found in steps])
+        show.show_json(console(), [found.to_json() for found in steps])
     else:
-        show_clusters(_console(), steps)
+        show_clusters(console(), steps)
 
 
 @dedup_app.command("audit")
@@ -58,11 +59,11 @@ def dedup_audit(
 
     audits = read_audit(run, step, sample=sample, seed=seed, threshold=threshold, number=number)
     if as_json:
-        show.show_json(_console(), [audit.to_json() for audit in audits])
+        show.show_json(console(), [audit.to_json() for audit in audits])
     elif audits:
-        show_audit(_console(), audits)
+        show_audit(console(), audits)
     else:
-        show.show_line(_console(stderr=True), "no document was removed: nothing to compare")
+        show.show_line(console(stderr=True), "no document was removed: nothing to compare")
 
 
 @dedup_app.command("sweep")
@@ -83,9 +84,9 @@ def dedup_sweep(
     wanted = EPSILONS if epsilon is None else parse_epsilons(epsilon)
     sweeps = read_sweep(run, step, epsilons=wanted, number=number)
     if as_json:
-        show.show_json(_console(), [sweep.to_json() for sweep in sweeps])
+        show.show_json(console(), [sweep.to_json() for sweep in sweeps])
     else:
-        show_sweep(_console(), sweeps)
+        show_sweep(console(), sweeps)
 
 
 @dedup_app.command("lookup")
@@ -107,15 +108,9 @@ def dedup_lookup(
     tally: Counter[str] = Counter()
     found = look_up(run, read_texts_to_look_up(texts, tally), step=step, threshold=threshold)
     if as_json:
-        show.show_json(_console(), [one.to_json() for one in found])
+        show.show_json(console(), [one.to_json() for one in found])
     else:
-        show.show_lookup(_console(), found)
+        show.show_lookup(console(), found)
     for reason, count in sorted(tally.items()):
         if reason.startswith("error."):
-            show.show_line(_console(stderr=True), f"{count} records could not be read: {reason}", "yellow")
-
-
-def _console(*, stderr: bool = False) -> Console:
-    from curate.report.terminal import make_console
-
-    return make_console(stderr=stderr)
+            show.show_line(console(stderr=True), f"{count} records could not be read: {reason}", "yellow")

@@ -18,6 +18,7 @@ PUBLIC = {
     "read_stats", "read_samples", "Stats", "Sample",
     "read_clusters", "read_audit", "look_up", "StepClusters", "StepAudit", "Lookup",
     "ShardSet", "verify_shards", "load_tokenizer", "Tokenizer",
+    "compare_tokenizers", "CompareSettings",
     "fetch_assets", "write_sample",
     "CurateError", "RecipeError", "InputError", "AssetError", "RetryableError", "StorageFullError", "LeaseError",
     "AlarmError", "TaskError", "ShardError", "InvariantError",

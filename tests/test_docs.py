@@ -29,6 +29,7 @@ from curate.pipelines import settings
 from curate.pipelines.steps import RECORD_SIGNALS
 from curate.pipelines.train_settings import TrainSettings
 from curate.readers import READERS, ReadSettings
+from curate.tokenize.compare_counts import RATIOS
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "Top level": settings.Recipe,
@@ -229,6 +230,12 @@ def test_every_signal_is_listed_with_its_type() -> None:
 
 
 # Python
+
+
+def test_every_figure_of_a_comparison_is_explained() -> None:
+    explained = sections(DOCS / "commands.md")["curate tokenizer compare TOKENIZER..."]
+    for figure in (*RATIOS, "relative_tokens", "parity", "vocabulary", "cost", "round_trip"):
+        assert f"`{figure}`" in explained, figure
 
 
 def test_every_public_name_is_listed_with_its_parameters() -> None:

@@ -35,8 +35,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine": GROUND,
     "pipelines": PIPELINES,
     "report": PIPELINES | {"pipelines"},
-    "cli": PIPELINES | {"pipelines", "report", "cli_dedup", ""},  # `curate --version`
-    "cli_dedup": PIPELINES | {"pipelines", "report"},
+    "cli": PIPELINES | {"pipelines", "report", "cli_common", "cli_dedup", "cli_tokenizer", ""},  # `curate --version`
+    "cli_common": {"report"},
+    "cli_dedup": PIPELINES | {"pipelines", "report", "cli_common"},
+    "cli_tokenizer": PIPELINES | {"pipelines", "report", "cli_common"},
     "": PIPELINES | {"pipelines", "report"},  # curate/__init__.py: the public API, loaded on demand
 }
 """What a part of the package may import besides itself."""

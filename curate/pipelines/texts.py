@@ -21,8 +21,9 @@ PLAIN_EXTENSIONS: Final = (".txt", ".md")
 BLOCK_BYTES: Final = 1 << 20
 
 
-def list_texts(patterns: Sequence[str]) -> list[tuple[str, InputFile]]:
+def list_texts(patterns: Sequence[str], option: str = "--input") -> list[tuple[str, InputFile]]:
     """Return (format, file) of everything that the patterns match, sorted by name; the format ``text`` is plain text.
+    `option` is where the patterns were given.
 
     Raises RecipeError naming every pattern that matches nothing and every file of unknown format.
     """
@@ -31,12 +32,12 @@ def list_texts(patterns: Sequence[str]) -> list[tuple[str, InputFile]]:
     try:
         files = storage.list_inputs(patterns)
     except InputError as error:
-        raise RecipeError(f"--input {error}") from None
+        raise RecipeError(f"{option} {error}") from None
     for file in files:
         try:
             found.append(("text" if file.name.lower().endswith(PLAIN_EXTENSIONS) else detect_format(file.name), file))
         except InputError as error:
-            mistakes.append(f"--input {error}; plain text: {', '.join(PLAIN_EXTENSIONS)}")
+            mistakes.append(f"{option} {error}; plain text: {', '.join(PLAIN_EXTENSIONS)}")
     if mistakes:
         raise RecipeError(mistakes)
     return found

@@ -217,6 +217,14 @@ def show_assets(console: Console, found: Sequence[Status]) -> None:
             show_line(console, path)
 
 
+def show_comparison(console: Console, result: Mapping[str, Any]) -> None:
+    """Print a comparison of tokenizers."""
+    from curate.report.compare_table import comparison_blocks
+
+    for block in comparison_blocks(result):
+        console.print(block)
+
+
 def show_tokenizer(console: Console, folder: str, card: Mapping[str, Any], tally: Mapping[str, int]) -> None:
     """Print what a tokenizer's folder holds, what it was trained on, and what could not be read."""
     facts = [

@@ -233,7 +233,7 @@ def test_the_sample_crawl_is_written(tmp_path: Path) -> None:
 
 def test_every_command_explains_itself_in_eighty_columns() -> None:
     commands = ("run", "plan", "stats", "samples", "sample", "shards verify", "shards info", "assets list")
-    for command in ("", *commands, "assets fetch", "tokenizer train"):
+    for command in ("", *commands, "assets fetch", "tokenizer train", "tokenizer compare"):
         done = call(*command.split(), "--help")
         assert done.exit_code == 0
         assert [line for line in done.stdout.splitlines() if cell_len(line) > 80] == []
