@@ -19,7 +19,7 @@ from curate.report.charts import Point, dot_plot, stacked_bars
 from curate.report.compare_page import comparison_page
 from curate.report.comparison import compare_tokenizers, load_tokenizers, read_sample
 from curate.report.terminal import make_console
-from curate.tokenize import bpe, registry, train
+from curate.tokenize import bpe, registry, train, train_spm
 from curate.tokenize.compare import CompareSettings, compare
 from curate.tokenize.compare_samples import Document, Sample
 from curate.tokenize.tokenizer import Tokenizer
@@ -45,7 +45,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     texts = ["the river runs down to the sea, and the sea runs down to nothing. "] * 5
     registry.save(train.train_bpe(texts, 280), str(folder / "small"))
-    registry.save(train.train_sentencepiece(texts, 300), str(folder / "pieces"))
+    registry.save(train_spm.train_sentencepiece(texts, 300), str(folder / "pieces"))
     return folder
 
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.errors import RecipeError
-from curate.tokenize import bpe, registry, train
+from curate.tokenize import bpe, registry, train_spm
 from curate.tokenize.compare import FORMAT, CompareSettings, compare
 from curate.tokenize.compare_counts import COLUMN, RATIOS, count, encode, vocabulary
 from curate.tokenize.compare_samples import Document, Sample, parallel_sentences, programs, shipped_documents
@@ -228,7 +228,7 @@ def test_what_does_not_come_back_is_listed_with_its_place(byte_pair: Tokenizer) 
 
 def test_a_tokenizer_that_normalises_and_has_unknown_characters_is_compared(corpus: list[str]) -> None:
     options = {"normalization_rule_name": "nmt_nfkc", "byte_fallback": False, "character_coverage": 0.98}
-    lossy = registry.from_files(train.train_sentencepiece(corpus, 200, settings=options))
+    lossy = registry.from_files(train_spm.train_sentencepiece(corpus, 200, settings=options))
     drawn = sample("the river", "ﬁve ② rivers", "  two  spaces", "\u4e16")
     item, _ = compare({"lossy": lossy, "again": lossy}, drawn, on="x", settings=FEW)["tokenizers"]
     failed = [(failure["text"], failure["decoded"]) for failure in item["round_trip"]["failures"]]
