@@ -30,7 +30,19 @@ LEASE_RENEW_S = 10.0
 LEASE_STALE_S = 60.0
 LEASE_FILE = "lease.json"
 LOG_SCHEMA = pa.schema([("key", pa.string()), ("receipt", pa.large_string())])
-FOLDERS = ("plan", "receipts", "documents", "signals", "rejects", "verdicts", "dedup", "tokenizer", "tokens", "shards")
+FOLDERS = (
+    "plan",
+    "receipts",
+    "documents",
+    "signals",
+    "rejects",
+    "verdicts",
+    "edits",
+    "dedup",
+    "tokenizer",
+    "tokens",
+    "shards",
+)
 
 
 Answer = TypeVar("Answer")

@@ -27,7 +27,7 @@ def find_duplicates(pipeline: Pipeline, reason: str, kind: str, settings: Mappin
         "settings": settings,
         "version": entry.version,
         "view": view,
-        "views": pipeline.views if entry.needs_text else [],
+        "views": pipeline.views_to(view) if entry.needs_text else [],
         "priorities": {source.name: source.priority for source in pipeline.recipe.sources},
     }
     specs = [
@@ -36,7 +36,7 @@ def find_duplicates(pipeline: Pipeline, reason: str, kind: str, settings: Mappin
                 "duplicates.scatter",
                 part.name,
                 common | {"part": part.documents.path},
-                documents=[part.documents],
+                **pipeline.text_inputs(view if entry.needs_text else None, part),
                 signals=[part.signals],
                 verdicts=[part.verdicts],
             ),

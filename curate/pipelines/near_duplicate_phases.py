@@ -33,7 +33,7 @@ def find_near_duplicates(
         "settings": settings,
         "version": DEDUPS[kind].version,
         "view": view,
-        "views": pipeline.views,
+        "views": pipeline.views_to(view),
         "priorities": {source.name: source.priority for source in pipeline.recipe.sources},
     }
     specs = [
@@ -41,7 +41,7 @@ def find_near_duplicates(
             "minhash.bands",
             part.name,
             common | {"part": part.documents.path},
-            documents=[part.documents],
+            **pipeline.text_inputs(view, part),
             verdicts=[part.verdicts],
         )
         for part in pipeline.parts
@@ -58,18 +58,24 @@ def find_near_duplicates(
         partitions,
         lambda index, span: pipeline.spec("minhash.stars", f"{reason} {index}", span, runs=runs),
     )
-    edges = _compare(pipeline, reason, common, stars, final=False)
+    edges = _compare(pipeline, reason, common, view, stars, final=False)
     verified = [ref for receipt in edges for ref in receipt.files("run") if ref.rows]
     changes: list[Receipt] = []
     if verified:
         spec = pipeline.spec("minhash.components", reason, {}, runs=verified)
         components = pipeline.driver.run_phase(f"{reason}-components", [spec])
-        changes = _compare(pipeline, reason, common, components, final=True)
+        changes = _compare(pipeline, reason, common, view, components, final=True)
     pipeline.apply_changes(reason, changes)
 
 
 def _compare(
-    pipeline: Pipeline, reason: str, common: Mapping[str, Any], asked: Sequence[Receipt], *, final: bool
+    pipeline: Pipeline,
+    reason: str,
+    common: Mapping[str, Any],
+    view: str | None,
+    asked: Sequence[Receipt],
+    *,
+    final: bool,
 ) -> list[Receipt]:
     """Compare members with their roots, round after round, until no member is left that failed."""
     done: list[Receipt] = []
@@ -83,7 +89,7 @@ def _compare(
                 "minhash.sets",
                 part.name,
                 {**common, "part": part.documents.path},
-                documents=[part.documents],
+                **pipeline.text_inputs(view, part),
                 runs=requests,
             )
             for part in pipeline.parts

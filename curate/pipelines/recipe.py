@@ -37,13 +37,15 @@ from curate.pipelines.steps import (
     final_view,
     required_measures,
     resolve_steps,
+    segment_names,
+    view_names,
 )
 from curate.pipelines.toml_text import apply_override, key_lines, parse_override
 
 __all__ = [
     "CleanerStep", "DedupStep", "EngineSettings", "FilterStep", "MixSettings", "Recipe", "ShardSettings", "Source",
     "Step", "TokenizerSettings", "TrainSettings", "final_view", "load_recipe", "required_measures", "resolve_steps",
-    "shipped_recipes",
+    "segment_names", "shipped_recipes", "view_names",
 ]  # fmt: skip
 
 SHIPPED: Final = Path(__file__).with_name("recipes")
