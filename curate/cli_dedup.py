@@ -66,6 +66,25 @@ def dedup_audit(
         show.show_line(console(stderr=True), "no document was removed: nothing to compare")
 
 
+@dedup_app.command("lines")
+def dedup_lines(
+    run: RunPath,
+    step: StepOption = None,
+    number: Annotated[int, typer.Option("-n", "--number", min=0, max=50, help="How many lines of each step.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Print what steps that cut removed, by source and language, and the lines that were counted most often."""
+    from curate.report import show
+    from curate.report.cut_lines import read_cut_lines
+    from curate.report.cut_tables import show_cut_lines
+
+    steps = read_cut_lines(run, step, number=number)
+    if as_json:
+        show.show_json(console(), [found.to_json() for found in steps])
+    else:
+        show_cut_lines(console(), steps)
+
+
 @dedup_app.command("sweep")
 def dedup_sweep(
     run: RunPath,

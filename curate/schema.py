@@ -20,7 +20,9 @@ ID_BYTES: Final = 16
 ID_MODULUS: Final = 1 << 128
 MAX_TEXT_BYTES: Final = 1 << 30
 SCHEMA_KEY: Final = b"curate.schema"
-MAJORS: Final[Mapping[str, int]] = {"document": 1, "reject": 1, "signals": 1, "signature": 1, "verdict": 1}
+MAJORS: Final[Mapping[str, int]] = {
+    "document": 1, "edits": 1, "reject": 1, "signals": 1, "signature": 1, "verdict": 1,
+}  # fmt: skip
 
 ID = pa.binary(ID_BYTES)
 ORIGIN = pa.struct([("file", pa.string()), ("offset", pa.int64()), ("length", pa.int64())])

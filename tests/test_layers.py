@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 GROUND = {"errors", "schema", "storage"}
 TEXT = {"text"}
 STAGES = {"readers", "extract", "filters", "dedup", "tokenize", "shards"}
-PIPELINES = GROUND | STAGES | {"engine", "assets"}
+PIPELINES = GROUND | TEXT | STAGES | {"engine", "assets"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "assets": {"errors"},

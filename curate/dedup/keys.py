@@ -62,6 +62,7 @@ class Dedup(NamedTuple):
     the text of the step's view (large_string; None unless `needs_text`), `batch` holds the other document columns
     (id, url, date, source), and `priorities` maps each source to its priority (larger is better, 0 when it is not
     listed). `version` changes when its keys or ranks do; `libraries` are the distributions whose versions shape them.
+    A kind that `cuts` edits texts and makes a new view of them.
     """
 
     settings: type[BaseModel]
@@ -69,6 +70,7 @@ class Dedup(NamedTuple):
     needs_text: bool
     version: int
     libraries: tuple[str, ...]
+    cuts: bool = False
 
 
 def hash_words(values: Iterable[bytes | memoryview | None]) -> tuple[np.ndarray, np.ndarray]:

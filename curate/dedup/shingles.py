@@ -14,6 +14,8 @@ Texts in scripts without spaces between words (Han, Kana, Thai, Lao, Khmer, Myan
 with the gaps left out. The unit ``auto`` takes characters where at least one in five letters and digits belongs to such
 a script (a Latin word has about five letters, a Han character says about as much as a word), and words elsewhere.
 
+The unit ``code`` is for source files: symbols in which every identifier is the same one (`curate.dedup.code`).
+
 A text with fewer than n words (or characters) has no shingles, and so no near-duplicates. Text is taken from Arrow's
 UTF-8 buffers; bytes that are no UTF-8 are gaps. Unicode is that of the shipped table (`fold_table`), on every Python.
 """
@@ -28,12 +30,12 @@ import pyarrow as pa
 
 from curate.dedup import fold_table
 from curate.dedup.fold_kernel import GROWTH, SLACK, collapse_gaps, fold_text
-from curate.dedup.shingles_kernel import AUTO, CHARACTERS, K1, K2, SOURCES, WORDS, shingle_document, sort_unique
+from curate.dedup.shingles_kernel import AUTO, CHARACTERS, CODE, K1, K2, SOURCES, WORDS, shingle_document, sort_unique
 from curate.text.buffers import text_buffers
 from curate.text.compiled import Bytes, Hashes, Ints, Words, cached, source_digest
 
-Unit = Literal["words", "characters", "auto"]
-UNITS: Final[dict[Unit, int]] = {"words": WORDS, "characters": CHARACTERS, "auto": AUTO}
+Unit = Literal["words", "characters", "auto", "code"]
+UNITS: Final[dict[Unit, int]] = {"words": WORDS, "characters": CHARACTERS, "auto": AUTO, "code": CODE}
 MAX_NGRAM: Final = 64
 _MASK: Final = (1 << 64) - 1
 

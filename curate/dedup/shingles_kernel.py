@@ -1,7 +1,8 @@
 """The numba code behind `shingles` and `minhash`: from the bytes of a document to the hashes of its n-grams.
 
 One document at a time, while its bytes are in the cache: `fold_text` writes its comparable form, `hash_words` or
-`hash_characters` goes over that and hashes each n-gram. Definitions are in `curate.dedup.shingles`.
+`hash_characters` goes over that and hashes each n-gram; the symbols of code that `fold_code` writes are hashed as
+words. Definitions are in `curate.dedup.shingles`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from curate.dedup.code_kernel import fold_code
 from curate.dedup.fold_kernel import fold_text
 from curate.text.compiled import Bytes, Hashes, Words, as_hash, as_int, compiled, load_u64, trailing_zeros
 from curate.text.utf8 import SPACES, TOP_BITS
@@ -19,11 +21,11 @@ K2 = np.uint64(0xD6E8FEB86659FD93)
 U1 = np.uint64(1)
 U32 = np.uint64(32)
 ONES = np.uint64(0x0101010101010101)
-WORDS, CHARACTERS, AUTO = 0, 1, 2
+WORDS, CHARACTERS, AUTO, CODE = 0, 1, 2, 3
 # an automatic unit is the character from one unspaced letter in so many letters and digits on
 UNSPACED_SHARE: Final = 5
 
-SOURCES: Final = ("dedup/shingles_kernel.py", "dedup/fold_*")
+SOURCES: Final = ("dedup/shingles_kernel.py", "dedup/code_kernel.py", "dedup/fold_*")
 
 
 @compiled
@@ -115,6 +117,8 @@ def shingle_document(
     data: Bytes, unit: int, index: Hashes, entries: Hashes, pairs: Hashes, folded: Bytes, ring: Words, hashes: Hashes
 ) -> int:
     """Write the hash of each shingle of a document, in order and with repetitions; return how many there are."""
+    if unit == CODE:
+        return hash_words(folded, fold_code(data, folded), ring, hashes)
     size, kept, unspaced = fold_text(data, index, entries, pairs, folded)
     if unit == CHARACTERS or (unit == AUTO and unspaced and unspaced * UNSPACED_SHARE >= kept):
         return hash_characters(folded, size, ring, hashes)

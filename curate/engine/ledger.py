@@ -31,8 +31,8 @@ LEASE_STALE_S = 60.0
 LEASE_FILE = "lease.json"
 LOG_SCHEMA = pa.schema([("key", pa.string()), ("receipt", pa.large_string())])
 FOLDERS = (
-    "plan", "receipts", "documents", "signals", "rejects", "verdicts", "signatures", "dedup", "tokenizer", "tokens",
-    "shards",
+    "plan", "receipts", "documents", "signals", "rejects", "verdicts", "signatures", "edits", "dedup", "tokenizer",
+    "tokens", "shards",
 )  # fmt: skip
 
 

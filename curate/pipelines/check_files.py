@@ -14,7 +14,7 @@ from curate.filters.language import known_languages
 from curate.filters.rules import check_language_codes
 from curate.pipelines.older_runs import older_mistakes
 from curate.pipelines.recipe import FilterStep, Recipe, TokenizerSettings, resolve_steps
-from curate.pipelines.units import Unit, base_path, list_units, local_asset, needed_assets, tokenizer_path, views_of
+from curate.pipelines.units import Unit, all_views, base_path, list_units, local_asset, needed_assets, tokenizer_path
 from curate.tokenize import registry
 from curate.tokenize.bpe import ROLES
 from curate.tokenize.train import read_base
@@ -55,7 +55,7 @@ def check_models(recipe: Recipe) -> None:
     a rule lists and the language model does not know; AssetError for assets that cannot be fetched.
     """
     named = recipe.tokenizer if recipe.tokenizer is not None and recipe.tokenizer.train is None else None
-    names = {*needed_assets(views_of(recipe)), *recipe.assets}
+    names = {*needed_assets(all_views(recipe)), *recipe.assets}
     names |= {named.asset} if named and named.asset else set()
     base = _base(recipe)
     names |= {base} & ASSETS.keys()
@@ -70,7 +70,7 @@ def check_models(recipe: Recipe) -> None:
                 mistakes.append(f"assets.{str(error).removeprefix('asset ')}")
             else:
                 missing.append(str(error))
-    needed = {name: paths[name] for name in needed_assets(views_of(recipe)) if name in paths}
+    needed = {name: paths[name] for name in needed_assets(all_views(recipe)) if name in paths}
     if LANGUAGE_MODEL in needed:
         mistakes += _language_mistakes(recipe, needed[LANGUAGE_MODEL])
     if WORD_LISTS in needed:

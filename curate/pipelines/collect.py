@@ -9,7 +9,6 @@ a time (after a crash) writes the same bytes.
 from __future__ import annotations
 
 import functools
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -26,6 +25,7 @@ from curate.errors import InputError
 from curate.extract import ENGINES, ExtractSettings, extract
 from curate.filters.decide import decide
 from curate.filters.rules import ResolvedRule
+from curate.pipelines.parts import asset_paths
 from curate.pipelines.quarantine import document_label, pieces
 from curate.pipelines.views import (
     PARQUET,
@@ -227,7 +227,7 @@ def collect(task: Task) -> None:
     file = InputFile(task.uri(ref), settings.file, settings.size)
     reader = READERS[settings.format]
     whole = settings.start == 0 and settings.end == settings.size
-    assets = _asset_paths(task)
+    assets = asset_paths(task)
     task.heartbeat("warm-up")
     warm_up(settings.views, settings.extract, tuple(sorted(assets.items())))
     task.heartbeat("boundary")
@@ -344,12 +344,3 @@ def _without_skipped(task: Task, batch: pa.RecordBatch, rejects: _Rejects) -> pa
             reject = Reject(identity, url, origin["offset"], origin["length"], reason, "")
             rejects.add(reject, reason, "quarantined: its worker did not survive it")
     return batch.filter(pa.array(keep))
-
-
-def _asset_paths(task: Task) -> dict[str, str]:
-    """Return the local path of each asset that the plan gave."""
-    paths = {}
-    for name, refs in task.spec.inputs.items():
-        if name.startswith("asset:"):
-            paths[name.removeprefix("asset:")] = os.path.join(task.local(refs), os.path.basename(refs[0].path))
-    return paths

@@ -9,15 +9,14 @@ from curate.engine.tasks import Task
 from curate.filters.decide import Columns, decide
 from curate.filters.quantiles import Search, merge, rule_histogram
 from curate.filters.rules import ResolvedRule
-from curate.pipelines.parts import read_kept, read_parquet, read_verdicts, write_verdicts
+from curate.pipelines.parts import read_kept, read_signals, read_verdicts, write_verdicts
 from curate.pipelines.quarantine import drop_lost, lost_in, pieces
 
 
 def decide_part(task: Task) -> None:
     """Apply the rules of consecutive filters to the signals of one part, but for the documents in quarantine."""
     rules = [ResolvedRule.model_validate(rule) for rule in task.settings["rules"]]
-    columns = ["id", *dict.fromkeys(name for rule in rules for name in rule.signals())]
-    signals = read_parquet(task, task.input("signals"), columns)
+    signals = read_signals(task, list(dict.fromkeys(("id", *(name for rule in rules for name in rule.signals())))))
     reasons = lost_in(task, signals.column("id"))
     previous = drop_lost(read_verdicts(task, signals.column("id")), reasons)
     rows = [np.flatnonzero(reasons.is_valid())]
@@ -32,7 +31,7 @@ def decide_part(task: Task) -> None:
 def quantile_part(task: Task) -> None:
     """Count one round of the histograms from which a quantile bound is found, over documents still kept."""
     rule = ResolvedRule.model_validate(task.settings["rule"])
-    signals = read_parquet(task, task.input("signals"), ["id", *rule.signals()])
+    signals = read_signals(task, list(dict.fromkeys(("id", *rule.signals()))))
     signals = signals.filter(read_kept(task, len(signals)))
     search = Search.model_validate(task.settings["search"])
     task.facts["histogram"] = merge(

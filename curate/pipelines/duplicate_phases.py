@@ -28,7 +28,7 @@ def find_duplicates(pipeline: Pipeline, reason: str, kind: str, settings: Mappin
         "settings": settings,
         "version": entry.version,
         "view": view,
-        "views": pipeline.views if entry.needs_text else [],
+        "views": pipeline.views_to(view) if entry.needs_text else [],
         **standing_settings(pipeline.recipe, settings),
     }
     specs = [
@@ -37,7 +37,7 @@ def find_duplicates(pipeline: Pipeline, reason: str, kind: str, settings: Mappin
                 "duplicates.scatter",
                 part.name,
                 common | {"part": part.documents.path},
-                documents=[part.documents],
+                **pipeline.text_inputs(view if entry.needs_text else None, part),
                 signals=[part.signals],
                 verdicts=[part.verdicts],
             ),

@@ -52,7 +52,9 @@ def find_near_duplicates(
     pipeline: Pipeline, reason: str, kind: str, settings: Mapping[str, Any], view: str | None
 ) -> None:
     """Run one MinHash step; `near_duplicates.py` explains it."""
-    step = _Step(pipeline, reason, settings, {"version": DEDUPS[kind].version, "view": view, "views": pipeline.views})
+    step = _Step(
+        pipeline, reason, settings, {"version": DEDUPS[kind].version, "view": view, "views": pipeline.views_to(view)}
+    )
     signatures = step.sign()
     pipeline.signatures[reason.removeprefix(REASON)] = signatures
     older = older_files(pipeline.recipe, reason.removeprefix(REASON))
@@ -94,8 +96,9 @@ class _Step:
                 "minhash.sign",
                 part.name,
                 common,
-                documents=[part.documents],
+                **pipeline.text_inputs(self._text["view"], part),
                 signals=[part.signals],
+                measured=part.measured,
                 verdicts=[part.verdicts],
             )
             for part in pipeline.parts
@@ -175,9 +178,10 @@ class _Step:
             "minhash.sets",
             side.name,
             {**common, **self._standing, **self._text},
-            documents=[side.part.documents] if exact else [],
+            **(self._pipeline.text_inputs(self._text["view"], side.part) if exact else {}),
             signatures=[] if exact else [side.signatures],
             signals=[side.part.signals],
+            measured=side.part.measured,
             runs=requests,
         )
 

@@ -17,9 +17,7 @@ from curate import storage
 from curate.dedup.minhash import MINHASH, SCHEME, MinHashSettings
 from curate.engine.tasks import FileRef, canonical_json, hash_json
 from curate.errors import InputError, RecipeError
-from curate.pipelines.recipe import DedupStep, Recipe, resolve_steps
-from curate.pipelines.units import views_of
-from curate.pipelines.views import EXTRACTED
+from curate.pipelines.recipe import DedupStep, Recipe, resolve_steps, view_names
 
 if TYPE_CHECKING:
     from curate.pipelines.pipeline import Pipeline
@@ -115,8 +113,11 @@ def _made(recipe: Recipe, step: DedupStep) -> dict[str, Any]:
     """Return how the signatures of a step are made, as JSON: its settings without paths, and the text that they are
     of."""
     assert isinstance(step.settings, MinHashSettings)
-    cleaners = [view.name for view in views_of(recipe) if view.cleaner]
-    views = [] if step.view == EXTRACTED else cleaners[: cleaners.index(step.view) + 1]
+    names = view_names(recipe)
+    views = names[1 : names.index(step.view) + 1]
+    # what a step cuts follows from its settings, too
+    cuts = {name: recipe.dedup[name].settings.model_dump(mode="json") for name in views if name in recipe.dedup}
+    views = [f"{name} {canonical_json(cuts[name])}" if name in cuts else name for name in views]
     settings = step.settings.model_dump(mode="json", exclude={"against", "max_edges_in_memory"})
     made = {"scheme": SCHEME, "version": MINHASH.version}
     return {"settings": settings, "made": made, "view": step.view, "views": views}

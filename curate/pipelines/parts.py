@@ -6,7 +6,8 @@ A part's handle, a hash of its content-addressed name, routes rows of an exchang
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Final
 
 import numpy as np
@@ -51,34 +52,102 @@ def read_parquet(task: Task, ref: FileRef, columns: Sequence[str] | None = None)
 
 
 def read_groups(task: Task) -> pa.Table:
-    """Return id, source, language (`UNKNOWN` where it was not measured) and bytes (of the extracted text) of the
-    documents of a part, from its signals."""
-    ref = task.input("signals")
-    with storage.open_input(task.uri(ref)) as stream:
-        file = parquet_file(stream, ref)
-        measured = LANGUAGE in file.schema_arrow.names
-        signals = file.read(columns=["id", "source", "text.bytes", *([LANGUAGE] if measured else [])])
-    language = signals.column(LANGUAGE).fill_null(UNKNOWN) if measured else pa.array([UNKNOWN] * len(signals))
-    columns = [signals.column("id"), signals.column("source"), language, signals.column("text.bytes")]
+    """Return id, source, language (on the last view on which it was measured, else `UNKNOWN`) and bytes (of the
+    extracted text) of the documents of a part, from its signals."""
+    signals = read_parquet(task, task.input("signals"), ["id", "source", "text.bytes"])
+    language = pa.nulls(len(signals), pa.string())
+    for ref in (task.input("signals"), *task.inputs("measured")):
+        with storage.open_input(task.uri(ref)) as stream:
+            file = parquet_file(stream, ref)
+            names = [name for name in file.schema_arrow.names if name.partition("@")[0] == LANGUAGE]
+            for column in file.read(columns=names).columns:
+                language = pc.coalesce(column.combine_chunks(), language)
+    columns = [
+        signals.column("id"),
+        signals.column("source"),
+        language.fill_null(UNKNOWN),
+        signals.column("text.bytes"),
+    ]
     return pa.table(columns, names=["id", "source", "language", "bytes"])
 
 
+def read_signals(task: Task, columns: Sequence[str]) -> pa.Table:
+    """Return columns of the signals of a part: of the file beside its documents, or of one measured later."""
+    found: dict[str, pa.ChunkedArray] = {}
+    for ref in (task.input("signals"), *task.inputs("measured")):
+        with storage.open_input(task.uri(ref)) as stream:
+            file = parquet_file(stream, ref)
+            here = [name for name in columns if name in file.schema_arrow.names and name not in found]
+            found |= dict(zip(here, file.read(columns=here).columns, strict=True))
+    return pa.table({name: found[name] for name in columns if name in found})
+
+
 def read_batches(task: Task, ref: FileRef, columns: Sequence[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Yield (number of the first row, batch) of a Parquet file, one row group at a time."""
-    row = 0
-    with storage.open_input(task.uri(ref)) as stream:
-        file = parquet_file(stream, ref)
+    """Yield (number of the first row, batch) of a Parquet file, one row group at a time. Edits of views that came after
+    collect are read from the file of their own that is an input of the task by the name of their column, in the order
+    of its documents."""
+    beside = {name: task.inputs(name) for name in columns if task.inputs(name)}
+    place = task.inputs("documents").index(ref) if beside else 0
+    edits = {name: task.uri(refs[place]) for name, refs in beside.items()}
+    yield from stored_batches(task.uri(ref), edits, columns)
+
+
+def stored_batches(
+    uri: str, edits: Mapping[str, str], columns: Sequence[str], wanted: NDArray[np.bool_] | None = None
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Yield (number of the first row, batch) of columns of a Parquet file, one row group at a time. `edits` says in
+    which other files some of them are, row group by row group. Row groups without a `wanted` row (bool [rows]) are not
+    read."""
+    first = 0
+    own = [name for name in columns if name not in edits]
+    with ExitStack() as stack:
+        file, *others = (
+            checked_file(stack.enter_context(storage.open_input(place)), place) for place in (uri, *edits.values())
+        )
         for group in range(file.num_row_groups):
-            for batch in file.read_row_group(group, columns=list(columns)).to_batches():
-                yield row, batch
-                row += len(batch)
+            rows = file.metadata.row_group(group).num_rows
+            if wanted is not None and not wanted[first : first + rows].any():
+                first += rows
+                continue
+            table = file.read_row_group(group, columns=own)
+            for name, other in zip(edits, others, strict=True):
+                table = table.append_column(name, other.read_row_group(group, columns=[name]).column(0))
+            for batch in table.select(list(columns)).to_batches():
+                yield first, batch
+                first += len(batch)
 
 
 def parquet_file(stream: pa.NativeFile, ref: FileRef) -> pq.ParquetFile:
     """Return a Parquet file of a run folder; InputError if it is of a version that this one does not read."""
+    return checked_file(stream, ref.path)
+
+
+def checked_file(stream: pa.NativeFile, where: str) -> pq.ParquetFile:
+    """Return a Parquet file of a run folder; see `parquet_file`."""
     file = pq.ParquetFile(stream)
-    check_schema(file.schema_arrow, ref.path)
+    check_schema(file.schema_arrow, where)
     return file
+
+
+def write_groups(documents: str, table: pa.Table, path: str) -> None:
+    """Write a table, row for row beside a documents file, to a Parquet file with the same row groups."""
+    with storage.open_input(documents) as stream:
+        metadata = pq.ParquetFile(stream).metadata
+    first = 0
+    with pq.ParquetWriter(path, table.schema, **PARQUET) as writer:
+        for group in range(metadata.num_row_groups):
+            rows = metadata.row_group(group).num_rows
+            writer.write_table(table.slice(first, rows), row_group_size=rows)
+            first += rows
+
+
+def asset_paths(task: Task) -> dict[str, str]:
+    """Return the local path of each asset that the plan gave."""
+    paths = {}
+    for name, refs in task.spec.inputs.items():
+        if name.startswith("asset:"):
+            paths[name.removeprefix("asset:")] = os.path.join(task.local(refs), os.path.basename(refs[0].path))
+    return paths
 
 
 def read_tokens(task: Task, ref: FileRef) -> Iterator[tuple[int, pa.RecordBatch]]:

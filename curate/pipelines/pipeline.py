@@ -17,31 +17,42 @@ from curate.engine import exchange
 from curate.engine.driver import Driver, check_barrier, total_flow
 from curate.engine.tasks import FileRef, Flow, Receipt, TaskSpec, check_rows
 from curate.errors import InputError
-from curate.filters.quantiles import Search, narrow, with_limits
-from curate.filters.quantiles import merge as merge_histograms
-from curate.filters.rules import Quantile, ResolvedRule
+from curate.filters.rules import ResolvedRule
 from curate.pipelines import finish, mixing, units
 from curate.pipelines.collect import warm_up
 from curate.pipelines.duplicates import CHANGE_SORT
 from curate.pipelines.global_steps import GLOBAL_STEPS
 from curate.pipelines.guards import alarm_of, check_alarm
+from curate.pipelines.measure_phase import measure_after
 from curate.pipelines.older_runs import publish_signatures
+from curate.pipelines.quantile_phases import find_quantiles
 from curate.pipelines.quarantine import BeginAgain
-from curate.pipelines.recipe import CleanerStep, DedupStep, FilterStep, Recipe, final_view, resolve_steps
+from curate.pipelines.recipe import (
+    CleanerStep,
+    DedupStep,
+    FilterStep,
+    Recipe,
+    final_view,
+    resolve_steps,
+    view_names,
+)
 from curate.pipelines.stages import STAGES
 from curate.pipelines.training_phases import train_tokenizer
-from curate.pipelines.views import View
+from curate.pipelines.views import View, edits_column
 
 
 @dataclass(frozen=True)
 class Part:
-    """One documents file and what is known of it, row for row. `clusters` are the verdicts as the dedup step left them
-    by whose clusters the mix repeats documents, `clusters_before` those before it."""
+    """One documents file and what is known of it, row for row. `measured` are signals of views that came later, `edits`
+    the edits that make such a view, by its name; `clusters` are the verdicts as the dedup step left them by whose
+    clusters the mix repeats documents, `clusters_before` those before it."""
 
     documents: FileRef
     signals: FileRef
     verdicts: FileRef | None = None
     tokens: FileRef | None = None
+    measured: tuple[FileRef, ...] = ()
+    edits: Mapping[str, FileRef] = field(default_factory=dict)
     clusters: FileRef | None = None
     clusters_before: FileRef | None = None
     lost: Mapping[str, str] = field(default_factory=dict)
@@ -67,7 +78,6 @@ class Pipeline:
         self.driver = driver
         self.parts: list[Part] = []
         self.kept = Flow()
-        self.views = [view.name for view in units.views_of(recipe) if view.cleaner]
         self.quarantined: list[Mapping[str, Any]] = []
         self.signatures: dict[str, Sequence[FileRef]] = {}
         self.older: dict[str, Sequence[str]] = {}
@@ -88,12 +98,14 @@ class Pipeline:
                 pending = []
                 settings = step.settings.model_dump(mode="json")
                 self.find_duplicates(f"duplicate.{step.name}", step.kind, settings, step.view)
+                if step.cuts:
+                    measure_after(self, step.name)
                 continue
             assert isinstance(step, FilterStep)
             rules = list(step.rules)
             if any(rule.waits_for() for rule in rules):
                 self.decide(pending)
-                pending, rules = [], self.find_quantiles(step.name, rules)
+                pending, rules = [], find_quantiles(self, step.name, rules)
             pending += rules
         self.decide(pending)
         if not self.kept.count and self.recipe.tokenizer is not None:
@@ -126,6 +138,18 @@ class Pipeline:
             inputs={name: refs for name, refs in given.items() if refs},
             libraries=entry.libraries,
         )
+
+    def views_to(self, view: str | None) -> list[str]:
+        """Return the names of the views that lead from the extracted text to `view`, itself included."""
+        names = view_names(self.recipe)
+        return names[1 : names.index(view) + 1] if view is not None else []
+
+    def text_inputs(self, view: str | None, *parts: Part) -> dict[str, list[FileRef]]:
+        """Return the inputs from which a task reads the text of parts in a view: documents, and the edits of views that
+        came later, both 1:1 to the parts."""
+        later = [name for name in self.views_to(view) if name in self.parts[0].edits]
+        edits = {edits_column(name): [part.edits[name] for part in parts] for name in later}
+        return {"documents": [part.documents for part in parts], **edits}
 
     def run_phase(
         self, name: str, specs: Sequence[TaskSpec], prepare: Callable[[], None] | None = None
@@ -210,6 +234,7 @@ class Pipeline:
                 part.name,
                 settings | known_lost(part),
                 signals=[part.signals],
+                measured=part.measured,
                 verdicts=[part.verdicts],
             )
             for part in self.parts
@@ -217,40 +242,6 @@ class Pipeline:
         names = dict.fromkeys(rule.reason.partition(".")[0] for rule in rules)
         phase = "decide-" + "-".join(names)
         self.advance(phase, self.run_phase(phase[:80], specs))
-
-    def find_quantiles(self, step: str, rules: list[ResolvedRule]) -> list[ResolvedRule]:
-        """Return the rules of a step with their quantile bounds found over the documents kept so far."""
-        types = units.signal_types(self.recipe)
-        found = []
-        for rule in rules:
-            resolved = rule
-            for side in rule.waits_for():
-                bound = rule.low if side == "low" else rule.high
-                assert isinstance(bound, Quantile)
-                search = Search()
-                while not search.finished:
-                    settings = {
-                        "rule": rule.model_dump(mode="json"),
-                        "side": side,
-                        "search": search.model_dump(mode="json"),
-                    }
-                    specs = [
-                        self.spec(
-                            "quantile",
-                            part.name,
-                            settings,
-                            signals=[part.signals],
-                            verdicts=[part.verdicts],
-                        )
-                        for part in self.parts
-                    ]
-                    receipts = self.run_phase(f"quantile-{step}-{search.round}", specs)
-                    merged = merge_histograms(receipt.facts["histogram"] for receipt in receipts)
-                    search = narrow(search, merged, bound.quantile, side)
-                integer = types[rule.signal] == "int64"
-                resolved = with_limits(resolved, side, search, integer=integer)
-            found.append(resolved)
-        return found
 
     def apply_changes(self, reason: str, changes: Sequence[Receipt], phase: str | None = None) -> None:
         """Bring what a dedup step found back to the verdicts of each part. `phase` names this where it is not the end
@@ -337,7 +328,7 @@ class Pipeline:
             "add_bos": settings.add_bos,
             "add_eos": settings.add_eos,
             "tokenizer_name": settings.name or "",
-            "views": self.views,
+            "views": self.views_to(final_view(self.recipe)),
             "view": final_view(self.recipe),
         }
         specs = [
@@ -345,7 +336,7 @@ class Pipeline:
                 "tokenize",
                 part.name,
                 common | known_lost(part),
-                documents=[part.documents],
+                **self.text_inputs(final_view(self.recipe), part),
                 tokenizer=tokenizer,
             )
             for part in self.parts
@@ -364,6 +355,7 @@ class Pipeline:
                 part.name,
                 self.repeating({"mix_seed": seed}) if budget else {"mix_seed": None},
                 signals=[part.signals],
+                measured=part.measured,
                 verdicts=[part.verdicts],
                 tokens=[part.tokens],
                 clusters=[part.clusters if budget else None],

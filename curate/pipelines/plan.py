@@ -22,6 +22,7 @@ from curate.pipelines.pipeline import Pipeline
 from curate.pipelines.recipe import CleanerStep, DedupStep, Recipe, resolve_steps
 from curate.pipelines.run import open_run
 from curate.pipelines.training_phases import training_phases
+from curate.pipelines.units import later_views
 
 LAST: Final = "pack"
 NO_SPLIT: Final = "one task: cannot be split"
@@ -147,6 +148,8 @@ def phase_names(recipe: Recipe) -> list[str]:
             decide()
             reason = f"duplicate.{step.name}"
             names.extend(GLOBAL_STEPS[step.kind].phases(reason))
+            later = later_views(recipe)[step.name] if step.cuts else ()
+            names += [f"measure-{step.name}"] if any(view.measures or view.cleaner for view in later) else []
             continue
         searches = sum(len(rule.waits_for()) for rule in step.rules)
         if searches:

@@ -39,13 +39,15 @@ from curate.pipelines.steps import (
     final_view,
     required_measures,
     resolve_steps,
+    segment_names,
+    view_names,
 )
 from curate.pipelines.toml_text import apply_override, key_lines, parse_override
 
 __all__ = [
     "CleanerStep", "DedupStep", "EngineSettings", "FilterStep", "MixSettings", "Recipe", "ShardSettings", "Source",
-    "Step", "TokenizerSettings", "final_view", "load_recipe", "required_measures", "resolve_steps",
-    "shipped_recipes",
+    "Step", "TokenizerSettings", "final_view", "load_recipe", "required_measures", "resolve_steps", "segment_names",
+    "shipped_recipes", "view_names",
 ]  # fmt: skip
 
 SHIPPED: Final = Path(__file__).with_name("recipes")

@@ -35,7 +35,7 @@ def semantic_phases(reason: str) -> list[str]:
 def find_semantic(pipeline: Pipeline, reason: str, kind: str, settings: Mapping[str, Any], view: str | None) -> None:
     """Run one semantic step."""
     given = SemanticSettings.model_validate(settings)
-    text = {"view": view, "views": pipeline.views, "version": DEDUPS[kind].version}
+    text = {"view": view, "views": pipeline.views_to(view), "version": DEDUPS[kind].version}
     entry = EMBEDDERS[given.embedder]
     model = _model(pipeline, reason, given, text)
     specs = [
@@ -44,7 +44,7 @@ def find_semantic(pipeline: Pipeline, reason: str, kind: str, settings: Mapping[
                 "semantic.embed",
                 part.name,
                 text | {"settings": only(given, EMBEDDING)},
-                documents=[part.documents],
+                **pipeline.text_inputs(view, part),
                 verdicts=[part.verdicts],
                 model=model,
             ),
@@ -73,7 +73,7 @@ def _model(pipeline: Pipeline, reason: str, settings: SemanticSettings, text: Ma
         "semantic.words",
         reason,
         {**text, "settings": only(settings, TRAINING), "last_key": str(pipeline.sample_key(settings.sample_bytes))},
-        documents=[part.documents for part in pipeline.parts],
+        **pipeline.text_inputs(text["view"], *pipeline.parts),
         verdicts=[part.verdicts for part in pipeline.parts],
     )
     (receipt,) = pipeline.run_phase(f"{reason}-words", [spec])

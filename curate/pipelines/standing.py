@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from curate.dedup.keys import GroupSettings, one_array, priority_rank, quality_rank, scope_words
 from curate.engine.tasks import Task
-from curate.pipelines.parts import read_parquet
+from curate.pipelines.parts import read_signals
 from curate.pipelines.settings import Recipe
 from curate.pipelines.steps import SOURCE
 
@@ -44,7 +44,7 @@ def read_standing(task: Task, settings: Mapping[str, Any]) -> Standing:
     )
     columns = [SOURCE, *([LANGUAGE] if chosen.scope == "language" else [])]
     columns += [chosen.quality] if chosen.quality else []
-    signals = read_parquet(task, task.input("signals"), list(dict.fromkeys(columns)))
+    signals = read_signals(task, list(dict.fromkeys(columns)))
     rows = len(signals)
     source = one_array(signals.column(SOURCE))
     quality = quality_rank(signals.column(chosen.quality)) if chosen.quality else np.zeros(rows, np.uint64)

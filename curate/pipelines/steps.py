@@ -1,8 +1,9 @@
 """From the names in ``steps`` to what each step does: the view it reads, and its rules with every signal resolved.
 
-A step is a filter table, a cleaner or a dedup step. A cleaner makes a new view of the text, named after it; what comes
-later reads that view, unless a rule names another with ``signal@view``. The signals of the view ``extracted`` have no
-suffix, those of every other view end in ``@view``; the signals that a cleaner measures itself belong to its own view.
+A step is a filter table, a cleaner or a dedup step. A cleaner, or a dedup step that cuts, makes a new view of the text,
+named after it; what comes later reads that view, unless a rule names another with ``signal@view``. The signals of the
+view ``extracted`` have no suffix, those of every other view end in ``@view``; the signals that a cleaner measures
+itself belong to its own view.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Final, NamedTuple
 
 from pydantic import BaseModel
 
+from curate.dedup import DEDUPS
 from curate.dedup.keys import GroupSettings, Scope
 from curate.filters.measures import CLEANERS, MEASURES
 from curate.filters.rules import Condition, Mistake, Place, ResolvedRule, Rule, resolve, signal_type_mistake
@@ -39,12 +41,18 @@ class CleanerStep(NamedTuple):
 
 
 class DedupStep(NamedTuple):
-    """Keep one document of each group of equal ones, by the text of `view`."""
+    """Keep one document of each group of equal ones, by the text of `view`; or, if it `cuts`, make the view `name` of
+    that one."""
 
     name: str
     kind: str
     view: str
     settings: BaseModel
+
+    @property
+    def cuts(self) -> bool:
+        """Whether the step edits texts."""
+        return DEDUPS[self.kind].cuts
 
 
 Step = FilterStep | CleanerStep | DedupStep
@@ -85,8 +93,25 @@ def scope_signals(scope: Scope) -> list[str]:
 
 
 def final_view(recipe: Recipe) -> str:
-    """Return the view that is tokenized: the last cleaner's, or the extracted text."""
-    return next((step for step in reversed(recipe.steps) if step in CLEANERS), EXTRACTED)
+    """Return the view that is tokenized: the last one."""
+    return view_names(recipe)[-1]
+
+
+def view_names(recipe: Recipe) -> list[str]:
+    """Return the views of the text in the order in which they are made, beginning with the extracted text."""
+    return [EXTRACTED, *(name for names in segment_names(recipe) for name in names)]
+
+
+def segment_names(recipe: Recipe) -> list[list[str]]:
+    """Return the views that are made after collect began: those of the cleaners that collect runs, then for each dedup
+    step that cuts its own view and those of the cleaners before the next one."""
+    segments: list[list[str]] = [[]]
+    for step in resolve_steps(recipe):
+        if isinstance(step, CleanerStep):
+            segments[-1].append(step.name)
+        elif isinstance(step, DedupStep) and step.cuts:
+            segments.append([step.name])
+    return segments
 
 
 def steps_and_mistakes(
@@ -105,6 +130,8 @@ def steps_and_mistakes(
             chosen, wrong = _with_full_quality(dedup[name].settings, ("dedup", name, "quality"), views)
             steps.append(DedupStep(name, dedup[name].kind, views[-1], chosen))
             mistakes += wrong
+            if DEDUPS[dedup[name].kind].cuts:
+                views.append(name)
         elif name in filters:
             rules, more = _resolved_rules(filters[name], views)
             steps.append(FilterStep(name, rules))

@@ -32,14 +32,14 @@ def train_tokenizer(pipeline: Pipeline, settings: TrainSettings, view: str) -> S
     """Train a tokenizer on a sample of the documents that are kept, and return its files."""
     kept: Counter[str] = Counter()
     for key, count in pipeline.tally().items():
-        what, source, *_, reason, unit = key.split("|")
-        if (what, reason, unit) == ("tally", "kept", "bytes"):
-            kept[source] += count
+        what, *labels = key.split("|")
+        if what == "tally" and labels[-2:] == ["kept", "bytes"]:
+            kept[labels[0]] += count
     weights = settings.source_weights or pipeline.recipe.mix.weights
     sample = {
         "seed": settings.seed,
         "quotas": training.sample_quotas(kept, settings.sample_bytes, weights),
-        "views": pipeline.views,
+        "views": pipeline.views_to(view),
         "view": view,
     }
     unit = f"{settings.kind} {settings.vocab_size or settings.new_tokens}"
@@ -48,7 +48,7 @@ def train_tokenizer(pipeline: Pipeline, settings: TrainSettings, view: str) -> S
     else:
         options = {**sample, "vocab_size": settings.vocab_size, "options": settings.sentencepiece}
         inputs = {
-            "documents": [part.documents for part in pipeline.parts],
+            **pipeline.text_inputs(view, *pipeline.parts),
             "verdicts": [part.verdicts for part in pipeline.parts],
         }
     spec = pipeline.spec("tokenizer", unit, {"kind": settings.kind, **options}, **inputs)
@@ -67,7 +67,7 @@ def _count(
             "tokenizer.count",
             part.name,
             {**sample, "pattern": plan.pattern},
-            documents=[part.documents],
+            **pipeline.text_inputs(sample["view"], part),
             verdicts=[part.verdicts],
         )
         for part in pipeline.parts

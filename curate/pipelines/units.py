@@ -20,7 +20,15 @@ from curate.errors import AssetError, InputError, InvariantError, RecipeError
 from curate.filters.measures import CLEANERS, MEASURES
 from curate.filters.rules import ResolvedRule
 from curate.pipelines.collect import CollectSettings
-from curate.pipelines.recipe import DedupStep, FilterStep, Recipe, Source, required_measures, resolve_steps
+from curate.pipelines.recipe import (
+    DedupStep,
+    FilterStep,
+    Recipe,
+    Source,
+    required_measures,
+    resolve_steps,
+    segment_names,
+)
 from curate.pipelines.stages import STAGES
 from curate.pipelines.views import EXTRACTED, View, signals_schema
 from curate.readers import READERS, detect_format
@@ -87,14 +95,30 @@ def list_units(recipe: Recipe) -> list[Unit]:
 
 
 def views_of(recipe: Recipe) -> tuple[View, ...]:
-    """Return the views that a recipe makes, in order, with the measures that its rules need on each."""
+    """Return the views that collect makes, in order, with the measures that its rules need on each."""
     needed = required_measures(recipe)
-    cleaners = [step for step in recipe.steps if step in CLEANERS]
     # source and language tables are part of every report, so the plain text is always measured for them
     base = sorted({"text", *needed.get(EXTRACTED, ())}, key=lambda name: (bool(MEASURES[name].given), name))
     views = [View(name=EXTRACTED, measures=tuple(base))]
-    views += [View(name=name, cleaner=name, measures=tuple(sorted(needed.get(name, ())))) for name in cleaners]
+    views += [_view(name, needed) for name in segment_names(recipe)[0]]
     return tuple(views)
+
+
+def later_views(recipe: Recipe) -> dict[str, tuple[View, ...]]:
+    """Return the views that are made and measured after each dedup step that cuts, by its name: its own, then those of
+    the cleaners before the next such step."""
+    needed = required_measures(recipe)
+    return {names[0]: tuple(_view(name, needed) for name in names) for names in segment_names(recipe)[1:]}
+
+
+def _view(name: str, needed: Mapping[str, set[str]]) -> View:
+    cleaner = name if name in CLEANERS else None
+    return View(name=name, cleaner=cleaner, measures=tuple(sorted(needed.get(name, ()))))
+
+
+def all_views(recipe: Recipe) -> tuple[View, ...]:
+    """Return every view of a recipe, in order."""
+    return (*views_of(recipe), *(view for views in later_views(recipe).values() for view in views))
 
 
 def local_asset(recipe: Recipe, name: str) -> str:
@@ -161,7 +185,7 @@ def folder_refs(path: str, name: str, run: str) -> list[FileRef]:
 
 def signal_types(recipe: Recipe) -> dict[str, str]:
     """Return the Arrow type, by name, of every column of the signals files of a recipe."""
-    return {field.name: str(field.type) for field in signals_schema(views_of(recipe))}
+    return {field.name: str(field.type) for field in signals_schema(all_views(recipe))}
 
 
 def needed_assets(views: Sequence[View]) -> list[str]:
@@ -171,14 +195,20 @@ def needed_assets(views: Sequence[View]) -> list[str]:
 
 def versions_of(kind: str, engine: str, views: Sequence[View]) -> tuple[dict[str, int], list[str]]:
     """Return the versions and the libraries of all code that shapes what collect writes."""
-    used: dict[str, Any] = {f"reader.{kind}": READERS[kind]}
+    versions, libraries = view_versions(views)
+    versions |= {f"reader.{kind}": READERS[kind].version, "extract": extract.VERSION}
+    return versions, sorted({*libraries, *READERS[kind].libraries, *extract.LIBRARIES.get(engine, ())})
+
+
+def view_versions(views: Sequence[View]) -> tuple[dict[str, int], list[str]]:
+    """Return the versions and the libraries of all code that makes and measures views."""
+    used: dict[str, Any] = {}
     for view in views:
         used |= {f"measure.{name}": MEASURES[name] for name in view.measures}
         if view.cleaner:
             used[f"cleaner.{view.cleaner}"] = CLEANERS[view.cleaner]
-    versions = {name: entry.version for name, entry in used.items()} | {"extract": extract.VERSION}
     libraries = {library for entry in used.values() for library in entry.libraries}
-    return versions, sorted({*libraries, *extract.LIBRARIES.get(engine, ()), "pyarrow"})
+    return {name: entry.version for name, entry in used.items()}, sorted({*libraries, "pyarrow"})
 
 
 def leading_rules(recipe: Recipe) -> list[ResolvedRule]:

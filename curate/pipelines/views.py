@@ -1,7 +1,9 @@
 """Views of a document's text, and the columns that collect writes of them.
 
-A view is the extracted text or what a cleaner makes of the view before it. Only the extracted text is stored, beside
-the edits of each cleaner: any view is made again by applying them, and any byte of a view leads back to the page.
+A view is the extracted text or what a cleaner, or a dedup step that cuts, makes of the view before it. Only the
+extracted text is stored, beside the edits of each: any view is made again by applying them, and any byte of a view
+leads back to the page. Edits of views before the first step that cuts are columns of the documents files; those of
+later ones have files of their own.
 """
 
 from __future__ import annotations
@@ -26,8 +28,9 @@ PARQUET: Mapping[str, Any] = {"compression": "zstd", "compression_level": 3, "wr
 
 
 class View(BaseModel):
-    """One state of the text: its name, the cleaner that makes it from the view before (none for the extracted text),
-    and the measures that are taken on it, in order: those that are given signals come after those that give them."""
+    """One state of the text: its name, the cleaner that makes it from the view before (none for the extracted text and
+    for what a dedup step left), and the measures that are taken on it, in order: those that are given signals come
+    after those that give them."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -38,11 +41,12 @@ class View(BaseModel):
 
 def document_schema(views: Sequence[View]) -> pa.Schema:
     """Return the schema of a documents file: DOCUMENT, and the edits of each cleaner."""
-    schema = DOCUMENT
-    for view in views:
-        if view.cleaner:
-            schema = schema.append(pa.field(edits_column(view.name), EDITS, nullable=False))
-    return schema
+    return named_schema("document", [*DOCUMENT, *edits_fields(views)])
+
+
+def edits_fields(views: Sequence[View]) -> list[pa.Field]:
+    """Return the columns that hold the edits of cleaners."""
+    return [pa.field(edits_column(view.name), EDITS, nullable=False) for view in views if view.cleaner]
 
 
 def edits_column(view: str) -> str:
@@ -58,7 +62,13 @@ def signal_column(signal: str, view: str) -> str:
 def signals_schema(views: Sequence[View]) -> pa.Schema:
     """Return the schema of a signals file: id, source, url digest columns and every signal of every view."""
     fields = [DOCUMENT.field("id"), DOCUMENT.field("source"), pa.field(TEXT_DIGEST, pa.int64(), nullable=False)]
+    return named_schema("signals", [*fields, *signal_fields(views)])
+
+
+def signal_fields(views: Sequence[View]) -> list[pa.Field]:
+    """Return the columns that hold the signals of views."""
     types = {"int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_(), "string": pa.string()}
+    fields = []
     for view in views:
         tables = [MEASURES[name].signals for name in view.measures]
         if view.cleaner:
@@ -66,7 +76,7 @@ def signals_schema(views: Sequence[View]) -> pa.Schema:
         fields += [
             pa.field(signal_column(name, view.name), types[kind]) for table in tables for name, kind in table.items()
         ]
-    return named_schema("signals", fields)
+    return fields
 
 
 def view_text(documents: pa.RecordBatch | pa.Table, views: Sequence[str], wanted: str) -> pa.Array:
@@ -90,17 +100,34 @@ def measure_batch(
 ) -> tuple[pa.RecordBatch, pa.RecordBatch]:
     """Return (documents with edits, signals) of a batch of extracted documents. Row by row a pure function."""
     text = documents.column("text")
-    arrays = list(documents.columns)
     digests = [xxhash.xxh3_64_intdigest(value.as_buffer() or b"") for value in text]
+    measured = measure_views(text, views, assets, {})
+    edits = [measured.column(field.name) for field in edits_fields(views)]
     signals = [documents.column("id"), documents.column("source"), pa.array(digests, pa.uint64()).view(pa.int64())]
-    extracted: dict[str, pa.Array] = {}
+    signals += [measured.column(field.name) for field in signal_fields(views)]
+    return (
+        pa.RecordBatch.from_arrays([*documents.columns, *edits], schema=document_schema(views)),
+        pa.RecordBatch.from_arrays(signals, schema=signals_schema(views)),
+    )
+
+
+def measure_views(
+    text: pa.Array, views: Sequence[View], assets: Mapping[str, str], extracted: Mapping[str, pa.Array]
+) -> pa.RecordBatch:
+    """Return the edits of each cleaner and the signals of each view as columns: `edits_fields`, then `signal_fields`.
+
+    `text` is that of the first view, unless a cleaner makes that one of it. `extracted` holds the signals of the
+    extracted text that measures are given, where that is not among the views. Row by row a pure function.
+    """
+    edits: list[pa.Array] = []
+    signals: list[pa.Array] = []
     for view in views:
         measured: dict[str, pa.Array] = {}
         names: list[str] = []
         cleaned: dict[str, pa.Array] = {}
         if view.cleaner:
             result = CLEANERS[view.cleaner].function(text)
-            arrays.append(result.edits)
+            edits.append(result.edits)
             cleaned = result.signals
             text = apply_edits(text, result.edits)
         for name in view.measures:
@@ -113,9 +140,8 @@ def measure_batch(
             measured |= cleaned
             names += CLEANERS[view.cleaner].signals
         signals += [flat(measured[name]) for name in names]
-    return (
-        pa.RecordBatch.from_arrays(arrays, schema=document_schema(views)),
-        pa.RecordBatch.from_arrays(signals, schema=signals_schema(views)),
+    return pa.RecordBatch.from_arrays(
+        [*edits, *signals], schema=pa.schema([*edits_fields(views), *signal_fields(views)])
     )
 
 

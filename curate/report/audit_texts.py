@@ -11,13 +11,14 @@ import pyarrow.compute as pc
 import xxhash
 from numpy.typing import NDArray
 
+from curate import storage
 from curate.dedup import DEDUPS, IMPLIED
 from curate.dedup.minhash import MinHashSettings
 from curate.dedup.shingles import Shingles, comparable, shingles
 from curate.dedup.similarity import exact_similarity
 from curate.filters.measures import CLEANERS
-from curate.pipelines.views import EXTRACTED, edits_column, view_text
-from curate.report.rows import read_rows
+from curate.pipelines.part_texts import stored_texts
+from curate.pipelines.views import EXTRACTED
 from curate.report.run_folder import PartFiles, RunFolder
 
 READ_CHARACTERS: Final = 1 << 20
@@ -57,7 +58,9 @@ def lens_of(recipe: Mapping[str, Any], step: str) -> Lens:
     if step in IMPLIED:
         return Lens(EXTRACTED, (), MinHashSettings.model_validate({}))
     steps = list(recipe.get("steps", ()))
-    views = tuple(name for name in steps[: steps.index(step)] if name in CLEANERS)
+    kinds = {name: table.get("kind", name) for name, table in recipe.get("dedup", {}).items()}
+    cutting = {name for name, made in kinds.items() if DEDUPS[made].cuts}
+    views = tuple(name for name in steps[: steps.index(step)] if name in CLEANERS or name in cutting)
     given = {key: value for key, value in recipe.get("dedup", {}).get(step, {}).items() if key != "alarm"}
     kind = given.pop("kind", step)
     settings = DEDUPS[kind].settings.model_validate(given)
@@ -72,11 +75,14 @@ def read_texts(
     wanted: dict[int, set[int]] = {}
     for place in places:
         wanted.setdefault(place.part, set()).add(place.row)
-    columns = ["id", "url", "source", "text", *(edits_column(view) for view in lens.views)]
-    for part in sorted(wanted):
-        for rows, table in read_rows(folder, parts[part].documents, sorted(wanted[part]), columns):
-            text = view_text(table, lens.views, lens.view)
-            yield [Place(part, row) for row in rows], table.select(["id", "url", "source"]), text
+    for number in sorted(wanted):
+        part = parts[number]
+        chosen = np.zeros(part.documents.rows, dtype=bool)
+        chosen[sorted(wanted[number])] = True
+        edits = {view: storage.join(folder.uri, ref.path) for view, ref in part.edits.items() if view in lens.views}
+        uri = storage.join(folder.uri, part.documents.path)
+        for rows, batch, text in stored_texts(uri, edits, lens.views, ["id", "url", "source"], chosen):
+            yield [Place(number, row) for row in rows.tolist()], pa.Table.from_batches([batch]), text
 
 
 def look_at(folder: RunFolder, parts: Sequence[PartFiles], lens: Lens, places: Iterable[Place]) -> dict[Place, Looked]:

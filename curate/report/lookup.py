@@ -176,7 +176,8 @@ def _hits(block: _Block, asked: _Texts, settings: MinHashSettings, least: float)
 
 
 def _signed(texts: Iterable[tuple[str, str]], settings: MinHashSettings, views: Sequence[str]) -> _Texts:
-    """Return the signatures of texts, each brought into the view that the run compared."""
+    """Return the signatures of texts, each brought into the view that the run compared; what a step of the run cut out
+    of its documents stays in these."""
     names: list[str] = []
     sizes: list[int] = []
     signed = []
@@ -184,7 +185,7 @@ def _signed(texts: Iterable[tuple[str, str]], settings: MinHashSettings, views: 
         text = pa.array([text for _, text in batch], pa.large_string())
         names += [name for name, _ in batch]
         sizes += [len(one.encode(errors="replace")) for _, one in batch]
-        for view in views:
+        for view in (name for name in views if name in CLEANERS):
             text = apply_edits(text, CLEANERS[view].function(text).edits)
         signed.append(signatures(text, settings))
     if not signed:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from curate import storage
@@ -24,6 +24,8 @@ DUPLICATE: Final = "duplicate."
 RECIPE_FILE: Final = "recipe.toml"
 LAST_WITH_SHARDS: Final = "pack"
 LAST_WITHOUT_SHARDS: Final = "tally"
+DEDUP_STAGES: Final = ("duplicates.apply", "cuts.apply", "substring.apply")
+"""The stages that bring what a dedup step found to the verdicts; their settings hold the reason."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,17 @@ class Phase:
 
 @dataclass(frozen=True)
 class PartFiles:
-    """One documents file of a run and what lies beside it, row for row; no `verdicts` before the first decision."""
+    """One documents file of a run and what lies beside it, row for row; no `verdicts` before the first decision.
+
+    `measured` are signals of views that came after a global step, `edits` the edits that make such a view, by name.
+    """
 
     name: str
     documents: FileRef
     signals: FileRef
     verdicts: FileRef | None
+    measured: Sequence[FileRef] = ()
+    edits: Mapping[str, FileRef] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -116,18 +123,33 @@ class RunFolder:
     def parts(self) -> list[PartFiles]:
         """Return the documents files of the tasks that are done, with the verdicts of the last complete phase."""
         verdicts: dict[str, FileRef] = {}
+        measured: dict[str, list[FileRef]] = {}
+        edits: dict[str, dict[str, FileRef]] = {}
         for phase in self.phases:
-            if phase.complete:
-                # by the unit of the plan: parts of equal content share one task, and its receipt names one of them
-                pairs = zip(phase.tasks, phase.done, strict=True)
-                verdicts |= {t["unit"]: r.files("verdicts")[0] for t, r in pairs if r.files("verdicts")}
+            if not phase.complete:
+                continue
+            # by the unit of the plan: parts of equal content share one task, and its receipt names one of them
+            for task, receipt in zip(phase.tasks, phase.done, strict=True):
+                unit = task["unit"]
+                if receipt.files("verdicts"):
+                    verdicts[unit] = receipt.files("verdicts")[0]
+                measured.setdefault(unit, []).extend(receipt.files("measured"))
+                for ref in receipt.files("edits"):
+                    edits.setdefault(unit, {}).update(dict.fromkeys(_views_made(task["settings"]), ref))
         parts = []
         for phase in self.of_stage("collect"):
             for receipt in phase.done:
                 for documents, signals in zip(receipt.files("documents"), receipt.files("signals"), strict=True):
                     name = documents.path.rpartition("/")[2].removesuffix(".parquet")
-                    parts.append(PartFiles(name, documents, signals, verdicts.get(name)))
+                    beside = (verdicts.get(name), measured.get(name, ()), edits.get(name, {}))
+                    parts.append(PartFiles(name, documents, signals, *beside))
         return parts
+
+
+def _views_made(settings: Mapping[str, Any]) -> list[str]:
+    """Return the views whose edits a task writes: that of a step that cuts, or those of cleaners after one."""
+    made = [settings["view"]] if "view" in settings else []
+    return made + [view["name"] for view in settings.get("segment", ()) if view["cleaner"]]
 
 
 def read_run(uri: str) -> RunFolder:

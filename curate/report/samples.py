@@ -24,9 +24,10 @@ from curate.errors import RecipeError
 from curate.filters.decide import Columns, applies
 from curate.filters.rules import ResolvedRule
 from curate.filters.tables import suggestion
+from curate.pipelines.parts import parquet_file
 from curate.report.nearness import NO_DISTANCE, bound_text, distances_to
-from curate.report.rows import read_columns, read_rows, with_beginnings
-from curate.report.run_folder import PartFiles, RunFolder, read_run
+from curate.report.rows import open_file, read_columns, read_rows, with_beginnings
+from curate.report.run_folder import DEDUP_STAGES, PartFiles, RunFolder, read_run
 from curate.report.terminal import place_text
 
 GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
@@ -134,7 +135,7 @@ def _undecided(folder: RunFolder) -> RecipeError:
 def _matching(folder: RunFolder, rules: Mapping[str, ResolvedRule], reason: str | None) -> list[str]:
     """Return the reasons that a name stands for: itself, or every rule of the filter."""
     known = list(rules)
-    known += [phase.tasks[0]["settings"]["reason"] for phase in folder.of_stage("duplicates.apply")]
+    known += [phase.tasks[0]["settings"]["reason"] for phase in folder.phases if phase.stage in DEDUP_STAGES]
     names = [name for name in known if reason is None or name == reason or name.startswith(f"{reason}.")]
     if not known:
         raise _undecided(folder)
@@ -146,8 +147,14 @@ def _matching(folder: RunFolder, rules: Mapping[str, ResolvedRule], reason: str 
 
 
 def _signals(folder: RunFolder, part: PartFiles, rules: Sequence[ResolvedRule]) -> Columns:
-    names = dict.fromkeys(("id", *(name for rule in rules for name in rule.signals())))
-    return Columns(read_columns(folder, part.signals, list(names)))
+    wanted = dict.fromkeys(("id", *(name for rule in rules for name in rule.signals())))
+    columns: dict[str, pa.ChunkedArray] = {}
+    for ref in (part.signals, *part.measured):
+        with open_file(folder, ref) as stream:
+            file = parquet_file(stream, ref)
+            here = [name for name in wanted if name in file.schema_arrow.names and name not in columns]
+            columns |= dict(zip(here, file.read(columns=here).columns, strict=True))
+    return Columns(pa.table(columns))
 
 
 def _dropped_candidates(

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from curate.engine.tasks import Receipt
 from curate.errors import InvariantError
-from curate.report.run_folder import Phase, RunFolder, read_run
+from curate.report.run_folder import DEDUP_STAGES, Phase, RunFolder, read_run
 from curate.report.terminal import place_text
 
 KEPT: Final = "kept"
@@ -230,7 +230,7 @@ def _reasons_of(phase: Phase) -> list[str]:
         return [rule["reason"] for rule in phase.tasks[0]["settings"]["rules"] if rule["action"] == "drop"]
     if phase.stage == "quarantine":
         return sorted(set(phase.tasks[0]["settings"]["lost"].values()))
-    return [phase.tasks[0]["settings"]["reason"]] if phase.stage == "duplicates.apply" else []
+    return [phase.tasks[0]["settings"]["reason"]] if phase.stage in DEDUP_STAGES else []
 
 
 def _step_of(reason: str) -> str:

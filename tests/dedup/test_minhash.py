@@ -209,7 +209,7 @@ def test_settings_written_out_are_the_same_settings(written: dict[str, object]) 
         ({"preset": ["dclm"]}, "'fineweb', 'refinedweb' or 'dclm'"),
         ({"bands": 300, "rows": 300}, "65536"),
         ({"threshold": 0.0}, "greater than 0"),
-        ({"unit": "tokens"}, "'words', 'characters' or 'auto'"),
+        ({"unit": "tokens"}, "'words', 'characters', 'auto' or 'code'"),
         ({"ngrams": 5}, "Extra inputs"),
     ],
 )

@@ -77,6 +77,17 @@ def write_archives(folder: pathlib.Path) -> None:
     (folder / "pages.arc").write_bytes(b"".join(arc))
 
 
+def write_copies(folder: pathlib.Path) -> None:
+    """Write texts between lines, sentences and passages that many of them share."""
+    every = texts()
+    shared = [text for text in every if len(text) > 200][:4]
+    lines = []
+    for number, text in enumerate(every):
+        parts = ["Home", f"Page {number % 9}", text, shared[number % 4][:150] if number % 5 == 0 else "", "All rights."]
+        lines.append(json.dumps({"text": "\n".join(parts), "id": str(number)}))
+    (folder / "copies.jsonl").write_text("\n".join(lines) + "\n")
+
+
 ROADS: Final[dict[str, Road]] = {
     "lines": Road(
         write_lines,
@@ -114,6 +125,20 @@ shards = { packing = "best_fit", context_length = 64, shard_bytes = 10_000 }
 [filters.longest.size]
 signal = "text.characters"
 min = { quantile = 0.2, per = "source" }
+""",
+    ),
+    "cuts": Road(
+        write_copies,
+        """
+name = "cuts"
+sources = [{ name = "copies", input = "copies.jsonl" }]
+steps = ["lines", "sure", "c4_lines_fineweb", "c4_spans", "long", "substring"]
+engine = { unit_bytes = 30_000, partition_bytes = 10_000 }
+dedup.c4_spans = { min_words = 3, min_sentences = 1 }
+dedup.lines = { max_count = 3 }
+dedup.substring = { length_bytes = 60 }
+filters.long.words = { signal = "words.count", min = 3 }
+filters.sure.score = { signal = "language.score", min = 0.2 }
 """,
     ),
     "archives": Road(

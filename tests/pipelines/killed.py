@@ -126,7 +126,9 @@ def main(recipe: str, output: str, each: str, s3: bool) -> None:
     try:
         deaths = run_until_finished(recipe, output, each)
         # this process asks the store only now: what a store's client knows must not be forked
-        manifest = json.loads(storage.read_bytes(storage.join(output, "shards", "manifest.json")))
+        place = storage.join(output, "shards", "manifest.json")
+        found = storage.read_bytes(place) if storage.exists(place) else b'{"fingerprint": null, "shards": []}'
+        manifest = json.loads(found)
     finally:
         if server is not None:
             os.kill(server, signal.SIGKILL)

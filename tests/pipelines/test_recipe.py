@@ -22,17 +22,17 @@ from curate.pipelines.recipe import (
 
 class TestWhatARecipeMeans:
     def test_steps_read_the_view_of_the_last_cleaner_before_them(self, small_world: Path) -> None:
-        recipe = load(small_world, BASE, ['steps=["words", "lines", "tongue", "exact", "redact", "url"]'])
+        recipe = load(small_world, BASE, ['steps=["words", "tidy", "tongue", "exact", "redact", "url"]'])
         found = resolve_steps(recipe)
-        assert [step.name for step in found] == ["words", "lines", "tongue", "exact", "redact", "url"]
-        assert found[1] == CleanerStep("lines", "extracted")
-        assert found[4] == CleanerStep("redact", "lines")
+        assert [step.name for step in found] == ["words", "tidy", "tongue", "exact", "redact", "url"]
+        assert found[1] == CleanerStep("tidy", "extracted")
+        assert found[4] == CleanerStep("redact", "tidy")
         assert isinstance(found[3], DedupStep)
         assert isinstance(found[5], DedupStep)
-        assert (found[3].kind, found[3].view, found[5].view) == ("exact", "lines", "redact")
+        assert (found[3].kind, found[3].view, found[5].view) == ("exact", "tidy", "redact")
         signals = [rule.signal for rule in rules_of(recipe).values()]
-        assert signals == ["words.count", "words.mean_length", "language.code@lines", "language.score@lines"]
-        assert required_measures(recipe) == {"extracted": {"text"}, "lines": {"language"}}
+        assert signals == ["words.count", "words.mean_length", "language.code@tidy", "language.score@tidy"]
+        assert required_measures(recipe) == {"extracted": {"text"}, "tidy": {"language"}}
         assert final_view(recipe) == "redact"
 
     def test_without_a_cleaner_the_extracted_text_is_tokenized(self, small_world: Path) -> None:
@@ -44,24 +44,24 @@ class TestWhatARecipeMeans:
             + """
 [filters.mine]
 early = { signal = "words.count@extracted", min = 1 }
-middle = { signal = "words.count@lines", min = 1 }
-cut = { signal = "lines.removed", max = 9, when = [{ signal = "language.code@extracted", any_of = ["en"] }] }
+middle = { signal = "words.count@tidy", min = 1 }
+cut = { signal = "tidy.removed", max = 9, when = [{ signal = "language.code@extracted", any_of = ["en"] }] }
 [filters.mine.where]
 signal = "words.count"
 min = { quantile = 0.5, per = "language.code" }
 when = [{ signal = "source", any_of = ["web"] }]
 """
         )
-        recipe = load(small_world, text, ['steps=["lines", "redact", "mine"]'])
+        recipe = load(small_world, text, ['steps=["tidy", "redact", "mine"]'])
         rules = rules_of(recipe)
         assert rules["mine.early"].signal == "words.count"
-        assert rules["mine.middle"].signal == "words.count@lines"
-        assert rules["mine.cut"].signals() == ("lines.removed@lines", "language.code")
+        assert rules["mine.middle"].signal == "words.count@tidy"
+        assert rules["mine.cut"].signals() == ("tidy.removed@tidy", "language.code")
         assert rules["mine.where"].signals() == ("words.count@redact", "source", "language.code@redact")
         assert rules["mine.where"].low == Quantile(quantile=0.5, per="language.code@redact")
         assert required_measures(recipe) == {
             "extracted": {"text", "language"},
-            "lines": {"text"},
+            "tidy": {"text"},
             "redact": {"text", "language"},
         }
 
@@ -72,7 +72,7 @@ when = [{ signal = "source", any_of = ["web"] }]
 
     def test_dedup_steps_of_any_name_state_their_kind(self, small_world: Path) -> None:
         text = BASE + '[dedup.again]\nkind = "exact"\nnormalise = "none"\n'
-        recipe = load(small_world, text, ['steps=["exact", "lines", "again"]'])
+        recipe = load(small_world, text, ['steps=["exact", "tidy", "again"]'])
         first, _, second = resolve_steps(recipe)
         assert isinstance(first, DedupStep)
         assert isinstance(second, DedupStep)

@@ -86,20 +86,20 @@ ADDED: list[tuple[str, str]] = [
         "filters.words.x.signal: unknown signal wrds.count; did you mean words.count?",
     ),
     (
-        '[filters.words.x]\nsignal = "words.count@lines"\nmin = 3',
-        "filters.words.x.signal: view lines does not exist yet: the cleaner lines does not come before this step",
+        '[filters.words.x]\nsignal = "words.count@tidy"\nmin = 3',
+        "filters.words.x.signal: view tidy does not exist yet: the cleaner tidy does not come before this step",
     ),
     (
         '[filters.words.x]\nsignal = "words.count@extractd"\nmin = 3',
         "filters.words.x.signal: unknown view 'extractd'; did you mean extracted?; views here: extracted",
     ),
     (
-        '[filters.words.x]\nsignal = "lines.removed"\nmin = 3',
-        "filters.words.x.signal: signal lines.removed is measured by the cleaner lines, which does not come before",
+        '[filters.words.x]\nsignal = "tidy.removed"\nmin = 3',
+        "filters.words.x.signal: signal tidy.removed is measured by the cleaner tidy, which does not come before",
     ),
     (
-        '[filters.words.x]\nsignal = "lines.removed@extracted"\nmin = 3',
-        "filters.words.x.signal: signal lines.removed belongs to the view lines; remove @extracted",
+        '[filters.words.x]\nsignal = "tidy.removed@extracted"\nmin = 3',
+        "filters.words.x.signal: signal tidy.removed belongs to the view tidy; remove @extracted",
     ),
     ('[filters.words.x]\nsignal = "source@extracted"\nany_of = ["a"]', "signal source is the same on every view"),
     (

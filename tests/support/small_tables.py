@@ -28,7 +28,7 @@ MEASURES = {
     "text": Measured({"words.count": "int64", "words.mean_length": "float64", "text.is_latin": "bool"}),
     "language": Measured({"language.code": "string", "language.score": "float64"}),
 }
-CLEANERS = {"lines": Measured({"lines.removed": "int64"}), "redact": Measured({"redact.count": "int64"})}
+CLEANERS = {"tidy": Measured({"tidy.removed": "int64"}), "redact": Measured({"redact.count": "int64"})}
 TABLES = {
     "words": '[word_count]\nsignal = "words.count"\nmin = 50\nmax = 100000\n'
     '[mean_word_length]\nsignal = "words.mean_length"\nmin = 3\nmax = 10\n',
@@ -36,7 +36,7 @@ TABLES = {
 }
 BASE = """
 name = "base"
-steps = ["tongue", "words", "lines", "url", "exact"]
+steps = ["tongue", "words", "tidy", "url", "exact"]
 
 [[sources]]
 name = "web"

@@ -1,0 +1,102 @@
+"""The phases of a dedup step that edits texts; `cuts.py` explains what its tasks do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from curate import storage
+from curate.dedup import DEDUPS
+from curate.dedup.copies import KEY_SORT
+from curate.engine.driver import check_barrier, total_flow
+from curate.engine.tasks import FileRef, TaskSpec, check_rows
+from curate.pipelines.cuts import FOUND_SORT, scheme_of
+from curate.pipelines.guards import alarm_of, check_alarm
+from curate.pipelines.quarantine import BeginAgain
+
+if TYPE_CHECKING:
+    from curate.pipelines.pipeline import Pipeline
+
+
+def cut_phases(reason: str) -> list[str]:
+    """Return the phases of a step that cuts repeated units, in order."""
+    return [f"{reason}-scatter", f"{reason}-reduce", f"{reason}-apply"]
+
+
+def find_cuts(pipeline: Pipeline, reason: str, kind: str, settings: Mapping[str, Any], view: str | None) -> None:
+    """Run one step: count keys, tell parts which are too frequent, and cut."""
+    entry = DEDUPS[kind]
+    scheme = scheme_of(kind, settings)
+    common = {
+        "kind": kind,
+        "settings": settings,
+        "version": entry.version,
+        "views": pipeline.views_to(view),
+        "priorities": {source.name: source.priority for source in pipeline.recipe.sources},
+        "sources": [source.name for source in pipeline.recipe.sources],
+        # from the number of documents alone, never from where they are
+        "buckets": max(1, -(-pipeline.kept.count // scheme.bucket_documents)) if scheme.group == "buckets" else 1,
+    }
+    specs = text_specs(pipeline, "cuts.scatter", common, view)
+    receipts = pipeline.run_phase(f"{reason}-scatter", specs)
+    check_barrier(reason, pipeline.kept, total_flow(receipts, "in"))
+    runs, partitions = pipeline.gather(reason, receipts, KEY_SORT)
+    counted = pipeline.reduce(
+        f"{reason}-reduce",
+        partitions,
+        lambda index, span: pipeline.spec(
+            "cuts.reduce", f"{reason} {index}", {**span, "max_count": scheme.max_count}, runs=runs
+        ),
+    )
+    found, _ = pipeline.gather(f"{reason}-found", counted, FOUND_SORT)
+    cut_parts(pipeline, "cuts.apply", reason, common, view, found)
+
+
+def cut_parts(
+    pipeline: Pipeline,
+    stage: str,
+    reason: str,
+    settings: Mapping[str, Any],
+    view: str | None,
+    found: Sequence[FileRef],
+) -> None:
+    """Bring what a step found to each part, and take in the edits of its view and the verdicts."""
+    name = reason.partition(".")[2]
+    specs = text_specs(pipeline, stage, {**settings, "reason": reason, "view": name}, view, found, signals=True)
+    applied = pipeline.run_phase(f"{reason}-apply", specs)
+    if any(receipt.quarantined for receipt in applied):
+        # its copies were counted, and it may hold those that were to stay
+        raise BeginAgain
+    check_rows(f"{reason}-apply", sum(ref.rows for ref in found), sum(r.stats.get("changes", 0) for r in applied))
+    check_alarm(name, applied, alarm_of(pipeline.recipe.dedup, name), storage.shown(pipeline.driver.ledger.run))
+    pipeline.advance(reason, applied)
+    pipeline.parts = [
+        replace(part, edits={**part.edits, name: receipt.files("edits")[0]})
+        for part, receipt in zip(pipeline.parts, applied, strict=True)
+    ]
+
+
+def text_specs(
+    pipeline: Pipeline,
+    stage: str,
+    settings: Mapping[str, Any],
+    view: str | None,
+    runs: Sequence[FileRef] = (),
+    *,
+    signals: bool = False,
+) -> list[TaskSpec]:
+    """Return the tasks of a stage that reads the text of each part in a view, and perhaps its signals."""
+    return [
+        pipeline.spec(
+            stage,
+            part.name,
+            {**settings, "part": part.documents.path},
+            **pipeline.text_inputs(view, part),
+            signals=[part.signals] if signals else [],
+            measured=part.measured if signals else [],
+            verdicts=[part.verdicts],
+            runs=runs,
+        )
+        for part in pipeline.parts
+    ]

@@ -1,0 +1,160 @@
+"""The stages of a dedup step that edits texts: it removes repeated lines or spans of sentences, not documents.
+
+1. *scatter*: each part sends the keys of its units, each once a batch with a count, and the best document that has it.
+2. *reduce*: keys that are counted too often go back to every part that holds one, with the document whose copy stays.
+3. *apply*: each part finds these units again in its own texts and writes their bytes as cuts, row for row beside its
+   documents: the edits of a new view, named after the step. A document of which too little is left is dropped.
+
+Memory is a batch, and in *apply* the frequent keys of one part. No unit travels, only its key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from curate.dedup import DEDUPS
+from curate.dedup.copies import FOUND, KEY_SORT, Frequencies, Lookup, chosen, count_keys, covered, group_keys
+from curate.dedup.keys import priority_rank
+from curate.dedup.lines import Scheme
+from curate.dedup.units import Keys, Units, split_units, unit_cuts, unit_keys
+from curate.engine.exchange import merge, write_run
+from curate.engine.tasks import Task
+from curate.pipelines.cut_files import CutsOfPart, too_little
+from curate.pipelines.part_texts import read_texts
+from curate.pipelines.parts import part_handle, read_kept
+from curate.schema import id_words
+
+COUNT_ROW = pa.schema([pa.field(name, pa.uint64(), nullable=False) for name in (*KEY_SORT, "count")])
+FOUND_SORT: Final = ("part", "key_hi", "key_lo")
+FOUND_ROW = pa.schema([pa.field(name, pa.uint64(), nullable=False) for name in FOUND])
+
+
+def scheme_of(kind: str, settings: Any) -> Scheme:
+    """Return what a step of this kind with these settings does."""
+    scheme: Scheme = DEDUPS[kind].settings.model_validate(settings).scheme()  # type: ignore[attr-defined]
+    return scheme
+
+
+class _Runs(NamedTuple):
+    """The runs of units of a batch that are compared: their units, keys in their groups, and number of the text."""
+
+    units: Units
+    keys: Keys
+    texts: NDArray[np.int64]
+
+
+def runs_of(batch: pa.RecordBatch, text: pa.Array, scheme: Scheme, buckets: int, sources: list[str]) -> _Runs:
+    """Return what is compared of a batch (columns id and source); `sources` are those of the recipe, in its order."""
+    units = split_units(text, scheme.unit)
+    keys = unit_keys(text, units, scheme.normalise, scheme.span)
+    if not scheme.blank_units:
+        keys = Keys(keys.key[~keys.blank], keys.first[~keys.blank], keys.blank[~keys.blank])
+    texts = units.texts()[keys.first]
+    if scheme.group != "all":
+        groups = (
+            pc.index_in(batch.column("source"), pa.array(sources)).to_numpy().astype(np.uint64)
+            if scheme.group == "source"
+            else id_words(batch.column("id"))[:, 1] % np.uint64(buckets)
+        )
+        keys = keys._replace(key=group_keys(keys.key, groups[texts]))
+    return _Runs(units, keys, texts)
+
+
+def _batches(task: Task, scheme: Scheme, keep: NDArray[np.bool_]) -> Iterator[tuple[Any, pa.RecordBatch, Any, _Runs]]:
+    """Yield (row numbers, batch, text, runs) of the documents of a part that are kept."""
+    for numbers, batch, text in read_texts(task, ["id", "source"], keep):
+        yield numbers, batch, text, runs_of(batch, text, scheme, task.settings["buckets"], task.settings["sources"])
+
+
+def scatter_units(task: Task) -> None:
+    """Write the keys of one part's kept documents, each once a batch."""
+    scheme = scheme_of(task.settings["kind"], task.settings["settings"])
+    part = part_handle(task.settings["part"])
+    keep = read_kept(task, task.input("documents").rows)
+
+    def rows() -> Iterator[pa.RecordBatch]:
+        for _, batch, _, runs in _batches(task, scheme, keep):
+            task.flows["in"].add(batch.column("id"))
+            task.flows["kept"].add(batch.column("id"))
+            task.stats["units"] += len(runs.texts)
+            documents = document_order(batch, task.settings["priorities"])[runs.texts]
+            yield count_rows(runs.keys.key, documents, part, by_document=scheme.counted == "documents")
+
+    with task.write("run", "dedup/{key}-{number}.run") as output:
+        output.rows = write_run(output.path, rows(), COUNT_ROW, KEY_SORT)
+
+
+def document_order(batch: pa.RecordBatch, priorities: Mapping[str, int]) -> NDArray[np.uint64]:
+    """Return (rank, id words) of each document of a batch (columns id and source), uint64 [rows, 3]: the smaller, the
+    better."""
+    return np.column_stack([priority_rank(batch.column("source"), priorities), id_words(batch.column("id"))])
+
+
+def count_rows(
+    key: NDArray[np.uint64], documents: NDArray[np.uint64], part: int, *, by_document: bool = False
+) -> pa.RecordBatch:
+    """Return a batch's rows for the exchange (COUNT_ROW); see `count_keys`."""
+    counted = count_keys(key, documents, by_document=by_document)
+    best = documents[counted.best]
+    columns = [counted.key[:, 0], counted.key[:, 1], best[:, 0], best[:, 1], best[:, 2]]
+    columns += [np.full(len(best), part, np.uint64), counted.counts]
+    return pa.record_batch([pa.array(column) for column in columns], schema=COUNT_ROW)
+
+
+def reduce_units(task: Task) -> None:
+    """Sum the counts of one key range, and send keys that are counted too often back to the parts that hold them."""
+    low, high = (int(bound) for bound in task.settings["range"])
+    frequencies = Frequencies(task.settings["max_count"])
+
+    def chunks() -> Iterator[dict[str, NDArray[np.uint64]]]:
+        for batch in merge([task.uri(ref) for ref in task.inputs("runs")], low, high):
+            task.heartbeat("batch")
+            task.stats["rows"] += len(batch)
+            yield {name: batch.column(name).to_numpy() for name in COUNT_ROW.names}
+
+    def found() -> Iterator[pa.RecordBatch]:
+        for columns in frequencies.take(chunks()):
+            yield pa.record_batch([pa.array(columns[name]) for name in FOUND], schema=FOUND_ROW)
+
+    with task.write("run", "dedup/{key}-{number}.run") as output:
+        output.rows = write_run(output.path, found(), FOUND_ROW, FOUND_SORT)
+    task.stats["frequent"] = frequencies.keys
+    task.facts["top"] = [
+        {"count": entry.times, "key": "".join(f"{word:016x}" for word in entry.key),
+         "id": "".join(f"{word:016x}" for word in entry.id)}
+        for entry in frequencies.top
+    ]  # fmt: skip
+
+
+def apply_cuts(task: Task) -> None:
+    """Write the cuts of one part, and drop documents of which too little is left."""
+    scheme = scheme_of(task.settings["kind"], task.settings["settings"])
+    lookup = frequent_keys(task)
+    written = CutsOfPart(task)
+    for numbers, batch, text, runs in _batches(task, scheme, written.keep):
+        ids = id_words(batch.column("id"))[runs.texts]
+        goes = chosen(runs.keys.key, ids, runs.texts, lookup, keep=scheme.keep, once_a_document=scheme.once_a_document)
+        gone = covered(runs.units, runs.keys.first[goes], scheme.span)
+        cuts = unit_cuts(
+            text, runs.units, gone, scheme.unit, collapse=scheme.unit == "lines" and not scheme.blank_units
+        )
+        removed = np.bincount(runs.units.texts()[gone], minlength=len(numbers))
+        least = (scheme.min_bytes, scheme.min_words, scheme.min_sentences)
+        written.add(numbers, cuts, removed, too_little(text, cuts, *least))
+    written.write()
+
+
+def frequent_keys(task: Task) -> Lookup:
+    """Return the frequent keys that this part holds."""
+    part = part_handle(task.settings["part"])
+    batches = list(merge([task.uri(ref) for ref in task.inputs("runs")], part, part + 1))
+    found = pa.Table.from_batches(batches, schema=FOUND_ROW)
+    task.stats["changes"] = len(found)
+    words = [found.column(name).to_numpy() for name in ("key_hi", "key_lo", "id_hi", "id_lo")]
+    return Lookup(np.column_stack(words[:2]), np.column_stack(words[2:]))

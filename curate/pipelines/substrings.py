@@ -1,0 +1,168 @@
+"""The stages of exact substring dedup; `curate.dedup.substring` has the definition.
+
+1. *scatter*: each part sends the keys of its anchors, each once a batch with a count.
+2. *reduce* (that of `cuts`): anchors that occur twice go back to every part that holds one.
+3. *contexts*: parts send the bytes of all passages of these anchors to the anchor's key.
+4. *compare*: passages are compared, byte for byte; repeats go back to their parts. What a key has more of than memory
+   holds is put aside in a file and compared after it, as often as it takes.
+5. *apply*: the union of the repeats of each text becomes its cuts.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from curate.dedup.copies import KEY_SORT
+from curate.dedup.substring import Anchors, Passages, SubstringSettings, anchors, passage_cuts
+from curate.engine.exchange import RunWriter, merge, write_run
+from curate.engine.tasks import Task
+from curate.pipelines.cut_files import CutsOfPart, too_little
+from curate.pipelines.cuts import COUNT_ROW, count_rows, document_order, frequent_keys
+from curate.pipelines.part_texts import read_texts
+from curate.pipelines.parts import part_handle, read_kept
+from curate.text.buffers import text_buffers
+
+CONTEXT_SORT: Final = ("key", "rank", "id_hi", "id_lo", "start")
+CONTEXT_ROW = pa.schema(
+    [
+        *(pa.field(name, pa.uint64(), nullable=False) for name in (*CONTEXT_SORT, "part", "row")),
+        pa.field("context", pa.large_binary(), nullable=False),
+    ]
+)
+SPAN_SORT: Final = ("part", "row", "start", "end")
+SPAN_ROW = pa.schema([pa.field(name, pa.uint64(), nullable=False) for name in SPAN_SORT])
+SLICE_ROWS: Final = 4096
+Words = NDArray[np.uint64]
+
+
+def settings_of(task: Task) -> SubstringSettings:
+    """Return the settings of a task's step."""
+    return SubstringSettings.model_validate(task.settings["settings"])
+
+
+def _key(found: Anchors) -> Words:
+    """Return the keys of anchors as `count_keys` takes them, uint64 [anchors, 2]."""
+    return np.column_stack([found.key, np.zeros(len(found.key), dtype=np.uint64)])
+
+
+def scatter_anchors(task: Task) -> None:
+    """Write the keys of the anchors of one part's kept documents, each once a batch."""
+    settings = settings_of(task)
+    part = part_handle(task.settings["part"])
+    keep = read_kept(task, task.input("documents").rows)
+
+    def rows() -> Iterator[pa.RecordBatch]:
+        for _, batch, text in read_texts(task, ["id", "source"], keep):
+            task.flows["in"].add(batch.column("id"))
+            task.flows["kept"].add(batch.column("id"))
+            found = anchors(text, settings.length_bytes)
+            task.stats["units"] += len(found.key)
+            documents = document_order(batch, task.settings["priorities"])[found.texts()]
+            yield count_rows(_key(found), documents, part)
+
+    with task.write("run", "dedup/{key}-{number}.run") as output:
+        output.rows = write_run(output.path, rows(), COUNT_ROW, KEY_SORT)
+
+
+def send_contexts(task: Task) -> None:
+    """Send the bytes of the passages of each anchor that occurs elsewhere, too."""
+    settings = settings_of(task)
+    part = part_handle(task.settings["part"])
+    keep = read_kept(task, task.input("documents").rows)
+    lookup = frequent_keys(task)
+
+    def rows() -> Iterator[pa.RecordBatch]:
+        for numbers, batch, text in read_texts(task, ["id", "source"], keep):
+            found = anchors(text, settings.length_bytes)
+            asked = np.flatnonzero(lookup.find(_key(found))[0])
+            texts = found.texts()[asked]
+            order = document_order(batch, task.settings["priorities"])[texts]
+            first, end = found.first[asked], found.last[asked] + settings.length_bytes
+            columns = [found.key[asked], order[:, 0], order[:, 1], order[:, 2], first.astype(np.uint64)]
+            columns += [np.full(len(asked), part, np.uint64), numbers[texts].astype(np.uint64)]
+            # in slices: many passages of one text may be sent
+            for at in range(0, len(asked), SLICE_ROWS):
+                cut = slice(at, at + SLICE_ROWS)
+                contexts = [
+                    text[row].as_buffer()[start:stop].to_pybytes()
+                    for row, start, stop in zip(
+                        texts[cut].tolist(), first[cut].tolist(), end[cut].tolist(), strict=True
+                    )
+                ]
+                arrays = [pa.array(column[cut]) for column in columns]
+                yield pa.record_batch([*arrays, pa.array(contexts, pa.large_binary())], schema=CONTEXT_ROW)
+
+    with task.write("run", "dedup/{key}-{number}.run") as output:
+        output.rows = write_run(output.path, rows(), CONTEXT_ROW, CONTEXT_SORT)
+
+
+def compare_contexts(task: Task) -> None:
+    """Find the repeats among the passages of one range of keys."""
+    settings = settings_of(task)
+    low, high = (int(bound) for bound in task.settings["range"])
+
+    def spans() -> Iterator[pa.RecordBatch]:
+        uris = [task.uri(ref) for ref in task.inputs("runs")]
+        with task.folder("dedup") as folder:
+            while uris:
+                path = os.path.join(folder, f"{task.stats['rounds']}.run")
+                later = RunWriter(path, CONTEXT_ROW, CONTEXT_SORT)
+                passages = Passages(settings.length_bytes)
+                for batch in merge(uris, low, high):
+                    task.heartbeat("batch")
+                    task.stats["rows"] += len(batch) if not task.stats["rounds"] else 0
+                    found, left = _compare(batch, passages, settings.length_bytes)
+                    later.write(left)
+                    yield found
+                later.close()
+                task.stats["rounds"] += 1
+                uris = [path] if later.rows else []
+
+    with task.write("run", "dedup/{key}-{number}.run") as output:
+        output.rows = write_run(output.path, spans(), SPAN_ROW, SPAN_SORT)
+
+
+def _compare(batch: pa.RecordBatch, passages: Passages, length_bytes: int) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    """Return (repeats as spans of their texts, contexts of passages that are left over)."""
+    rows = {name: batch.column(name).to_numpy() for name in CONTEXT_ROW.names[:-1]}
+    data, bounds = text_buffers(batch.column("context"))
+    base = int(bounds[0])
+    starts = rows["start"].astype(np.int64)
+    ids = np.column_stack([rows["id_hi"], rows["id_lo"]])
+    repeats, left = passages.compare(data[base : bounds[-1]], bounds - base, rows["key"], ids, starts)
+    begin = starts[repeats.context] + repeats.first
+    end = starts[repeats.context] + repeats.last + length_bytes
+    columns = [rows["part"][repeats.context], rows["row"][repeats.context]]
+    columns += [begin.astype(np.uint64), end.astype(np.uint64)]
+    found = pa.record_batch([pa.array(column) for column in columns], schema=SPAN_ROW)
+    moved = {name: column[left.context] for name, column in rows.items()}
+    moved["start"] = (starts[left.context] + left.first).astype(np.uint64)
+    edges = zip((bounds[left.context] + left.first).tolist(), (bounds[left.context] + left.last).tolist(), strict=True)
+    contexts = pa.array([data[first : last + length_bytes].tobytes() for first, last in edges], pa.large_binary())
+    arrays = [pa.array(moved[name]) for name in CONTEXT_ROW.names[:-1]]
+    return found, pa.record_batch([*arrays, contexts], schema=CONTEXT_ROW)
+
+
+def apply_substrings(task: Task) -> None:
+    """Write the cuts of one part, and drop documents of which too little is left."""
+    settings = settings_of(task)
+    part = part_handle(task.settings["part"])
+    found = pa.Table.from_batches(
+        list(merge([task.uri(ref) for ref in task.inputs("runs")], part, part + 1)), schema=SPAN_ROW
+    )
+    task.stats["changes"] = len(found)
+    row, start, end = (found.column(name).to_numpy().astype(np.int64) for name in SPAN_SORT[1:])
+    written = CutsOfPart(task)
+    wanted = np.zeros(len(written.keep), dtype=bool)
+    wanted[row] = True
+    for numbers, _, text in read_texts(task, ["id"], wanted):
+        here = slice(*np.searchsorted(row, [numbers[0], numbers[-1] + 1]))
+        cuts = passage_cuts(text, np.searchsorted(numbers, row[here]), start[here], end[here])
+        written.add(numbers, cuts, np.diff(cuts.lists), too_little(text, cuts, settings.min_bytes))
+    written.write()

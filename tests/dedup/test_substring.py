@@ -1,0 +1,127 @@
+"""Substring dedup by anchors and contexts removes what the plain definition removes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curate.dedup.substring import Passages, anchors, passage_cuts
+from curate.filters.edits import apply_edits, make_cuts
+
+
+def plain_repeats(texts: Sequence[bytes], size: int) -> list[set[int]]:
+    """The bytes of each text that are in repeats, by the definition: texts are in order."""
+    first: dict[bytes, tuple[int, int]] = {}
+    gone: list[set[int]] = []
+    for number, text in enumerate(texts):
+        gone.append(set())
+        for at in range(len(text) - size + 1):
+            holder, place = first.setdefault(text[at : at + size], (number, at))
+            if holder != number or place + size <= at:
+                gone[-1].update(range(at, at + size))
+    return gone
+
+
+def left_of(text: str, gone: set[int]) -> str:
+    """What is left of a text: a character goes with all its bytes."""
+    left, at = [], 0
+    for character in text:
+        end = at + len(character.encode())
+        left += [] if gone.issuperset(range(at, end)) else [character]
+        at = end
+    return "".join(left)
+
+
+def dedup(texts: Sequence[str], size: int, chunk: int = 1 << 30, **memory: int) -> list[str]:
+    """Anchors, comparisons and cuts put together in memory, with contexts in chunks of so many."""
+    text = pa.array(texts, pa.large_string())
+    found = anchors(text, size)
+    data = [one.encode() for one in texts]
+    entries = sorted(
+        (int(key), row, int(first), data[row][first : last + size])
+        for key, row, first, last in zip(found.key, found.texts().tolist(), found.first, found.last, strict=True)
+    )
+    spans: list[tuple[int, int, int]] = []
+    while entries:
+        later = []
+        passages = Passages(size, **memory)
+        for start in range(0, len(entries), chunk):
+            part = entries[start : start + chunk]
+            bounds = np.cumsum([0, *(len(entry[3]) for entry in part)])
+            whole = np.frombuffer(b"".join(entry[3] for entry in part), dtype=np.uint8)
+            keys = np.array([entry[0] for entry in part], dtype=np.uint64)
+            ids = np.array([(0, entry[1]) for entry in part], dtype=np.uint64)
+            starts = np.array([entry[2] for entry in part], dtype=np.int64)
+            repeats, left = passages.compare(whole, bounds, keys, ids, starts)
+            for place, first, last in zip(*(column.tolist() for column in repeats), strict=True):
+                _, row, begin, _ = part[place]
+                spans.append((row, begin + first, begin + last + size))
+            for place, first, last in zip(*(column.tolist() for column in left), strict=True):
+                key, row, begin, context = part[place]
+                later.append((key, row, begin + first, context[first : last + size]))
+        entries = later
+    columns = np.array(sorted(spans), dtype=np.int64).reshape(-1, 3)
+    return apply_edits(text, make_cuts(*passage_cuts(text, *columns.T))).to_pylist()
+
+
+pieces = st.sampled_from(["abcdefgh", "ab", "aaaa", "é中", "the same words. ", "🙂", "xyz", "cdefghab"])
+texts = st.lists(st.lists(pieces | st.text("abé", max_size=3), max_size=15).map("".join), min_size=1, max_size=5)
+
+
+@settings(max_examples=300, deadline=None)
+@given(texts, st.integers(4, 17), st.integers(1, 3))
+def test_what_goes_is_what_the_definition_says(documents: list[str], size: int, chunk: int) -> None:
+    expected = plain_repeats([text.encode() for text in documents], size)
+    left = [left_of(text, gone) for text, gone in zip(documents, expected, strict=True)]
+    assert dedup(documents, size) == left
+    # a group in pieces, and with memory for hardly a context
+    assert dedup(documents, size, chunk, passages=8, store_bytes=2 * size) == left
+
+
+@settings(max_examples=100, deadline=None)
+@given(texts, st.integers(4, 17))
+def test_every_passage_has_one_anchor_and_equal_ones_the_same(documents: list[str], size: int) -> None:
+    text = pa.array(documents, pa.large_string())
+    found = anchors(text, size)
+    keys: dict[bytes, int] = {}
+    for row, document in enumerate(documents):
+        data = document.encode()
+        mine = slice(found.bounds[row], found.bounds[row + 1])
+        passages = [
+            at for first, last in zip(found.first[mine], found.last[mine], strict=True) for at in range(first, last + 1)
+        ]
+        assert passages == list(range(len(data) - size + 1))
+        counts = (found.last - found.first)[mine] + 1
+        for at, key in zip(passages, np.repeat(found.key[mine], counts).tolist(), strict=True):
+            assert keys.setdefault(data[at : at + size], key) == key
+
+
+def test_slices_and_nulls_are_honoured() -> None:
+    text = pa.array(["x" * 40, None, "the quick brown fox jumps over the lazy dog", ""], pa.large_string())
+    whole, part = anchors(text, 16), anchors(text.slice(1), 16)
+    assert np.diff(part.bounds).tolist() == np.diff(whole.bounds)[1:].tolist()
+    assert part.key.tolist() == whole.key[whole.bounds[1] :].tolist()
+
+
+def test_a_passage_just_as_long_goes_and_one_byte_less_stays() -> None:
+    same = "0123456789abcdefghij"
+    assert dedup([f"one {same}", f"two?{same[:-1]}!"], 20) == [f"one {same}", f"two?{same[:-1]}!"]
+    assert dedup([f"one {same}", f"two?{same}!"], 20) == [f"one {same}", "two?!"]
+
+
+def test_a_run_of_one_character_keeps_its_first_passage() -> None:
+    assert dedup(["a" * 1000], 50) == ["a" * 50]
+    assert dedup(["ab" * 500, "ab" * 30], 50) == ["ab" * 25, ""]
+
+
+@pytest.mark.parametrize("size", [16, 50, 200])
+def test_a_text_has_about_four_anchors_a_passage_length(size: int) -> None:
+    dice = np.random.default_rng(1)
+    text = "".join(map(chr, dice.integers(97, 123, 100_000)))
+    found = anchors(pa.array([text], pa.large_string()), size)
+    assert 3 < len(found.key) * size / len(text) < 5
