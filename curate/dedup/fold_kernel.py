@@ -49,25 +49,28 @@ def _encode(folded: Bytes, at: int, point: int) -> int:
 
 
 @compiled
-def _digits_end(data: Bytes, at: int, index: Hashes, entries: Hashes) -> int:
-    """Where the run of digits ends that begins at `at`."""
+def _digits_end(data: Bytes, at: int, index: Hashes, entries: Hashes) -> tuple[int, bool]:
+    """Where the digits end that begin at `at`, past characters that fold to nothing, and whether there is a digit."""
+    found = False
     while at < data.size:
         point, width = decode(data, at, data.size)
-        if entry_at(index, entries, point) & KIND != DIGIT:
+        kind = entry_at(index, entries, point) & KIND
+        if kind != DIGIT and kind != NOTHING:
             break
+        found |= kind == DIGIT
         at += width
-    return at
+    return at, found
 
 
 @compiled
 def _number_end(data: Bytes, at: int, index: Hashes, entries: Hashes) -> int:
     """Where the number ends that begins with the digit at `at`: digits, and once a separator with more digits."""
-    end = _digits_end(data, at, index, entries)
+    end, _ = _digits_end(data, at, index, entries)
     if end < data.size:
         point, width = decode(data, end, data.size)
         if entry_at(index, entries, point) & SEPARATOR:
-            more = _digits_end(data, end + width, index, entries)
-            if more > end + width:
+            more, found = _digits_end(data, end + width, index, entries)
+            if found:
                 return more
     return end
 

@@ -23,17 +23,17 @@ class Stage(NamedTuple):
 MINHASH: Final = ("datasketch", "pyarrow")
 
 STAGES: Final[Mapping[str, Stage]] = {
-    "collect": Stage("curate.pipelines.collect:collect", "map", 1),
+    "collect": Stage("curate.pipelines.collect:collect", "map", 2),
     "quarantine": Stage("curate.pipelines.quarantine:quarantine_part", "map", 1),
     "decide": Stage("curate.pipelines.decisions:decide_part", "map", 1),
     "quantile": Stage("curate.pipelines.decisions:quantile_part", "map", 1),
     "duplicates.scatter": Stage("curate.pipelines.duplicates:scatter_duplicates", "scatter", 2),
     "duplicates.reduce": Stage("curate.pipelines.duplicates:reduce_duplicates", "reduce", 2),
     "duplicates.apply": Stage("curate.pipelines.duplicates:apply_duplicates", "reduce", 2),
-    "minhash.sign": Stage("curate.pipelines.signatures:sign", "map", 1, MINHASH),
+    "minhash.sign": Stage("curate.pipelines.signatures:sign", "map", 2, MINHASH),
     "minhash.bands": Stage("curate.pipelines.signatures:scatter_bands", "scatter", 2, MINHASH),
     "minhash.stars": Stage("curate.pipelines.near_duplicates:find_stars", "reduce", 2),
-    "minhash.sets": Stage("curate.pipelines.near_duplicates:send_sets", "scatter", 2, MINHASH),
+    "minhash.sets": Stage("curate.pipelines.near_duplicates:send_sets", "scatter", 3, MINHASH),
     "minhash.compare": Stage("curate.pipelines.near_duplicates:compare", "reduce", 2),
     "minhash.components": Stage("curate.pipelines.near_duplicate_components:join_components", "reduce", 2),
     "minhash.links": Stage("curate.pipelines.near_duplicate_components:link_edges", "reduce", 1),

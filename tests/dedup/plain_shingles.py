@@ -16,7 +16,8 @@ NUMBER = re.compile(f"0+([{fold_table.SEPARATORS}]0+)?")
 
 def comparable(text: str) -> str:
     """A text as it is compared: words of letters and digits, one space between them."""
-    digits = "".join("0" if kind_of(character) == fold_table.DIGIT else character for character in text)
+    some = [character for character in text if kind_of(character) != fold_table.NOTHING]
+    digits = "".join("0" if kind_of(character) == fold_table.DIGIT else character for character in some)
     return " ".join("".join(fold(character) for character in NUMBER.sub("0", digits)).split())
 
 
