@@ -77,7 +77,7 @@ def test_a_store_that_fails_once_is_asked_again(make_driver: Make, spec: Spec, t
     ("fault", "reason", "limits"),
     [
         ("crash", "error.crash", {}),
-        ("hang", "error.timeout", {"timeout_s": 1.0}),
+        ("hang", "error.timeout", {"timeout_s": 4.0}),
         ("eat", "error.memory", {"memory_bytes": 400 << 20}),
     ],
 )
