@@ -89,16 +89,18 @@ class Loss(NamedTuple):
         return self.removed / self.documents if self.documents else 0.0
 
 
-def losses(receipts: Iterable[Receipt], by: str) -> list[Loss]:
-    """Return what a step took from each source or language (`by`), the largest share first."""
+def losses(receipts: Sequence[Receipt], by: str, earlier: Sequence[Receipt] = ()) -> list[Loss]:
+    """Return what a step took from each source or language (`by`), the largest share first. `earlier` are the receipts
+    of a round before in the same step, to which its documents came."""
     sums: dict[str, Counter[str]] = {}
-    for receipt in receipts:
-        for key, count in receipt.stats.items():
-            kind, *place = key.split("|")
-            if kind in ("before", "removed"):
-                source, language, unit = place
-                name = source if by == "source" else language
-                sums.setdefault(name, Counter())[f"{kind} {unit}"] += count
+    for counted, rounds in (("before", earlier or receipts), ("removed", [*earlier, *receipts])):
+        for receipt in rounds:
+            for key, count in receipt.stats.items():
+                kind, *place = key.split("|")
+                if kind == counted:
+                    source, language, unit = place
+                    name = source if by == "source" else language
+                    sums.setdefault(name, Counter())[f"{kind} {unit}"] += count
     found = [
         Loss(name, n["before documents"], n["removed documents"], n["before bytes"], n["removed bytes"])
         for name, n in sums.items()
@@ -106,13 +108,15 @@ def losses(receipts: Iterable[Receipt], by: str) -> list[Loss]:
     return sorted(found, key=lambda loss: (-loss.share, -loss.documents, loss.name))
 
 
-def check_alarm(step: str, receipts: Sequence[Receipt], alarm: AlarmSettings, run: str) -> None:
+def check_alarm(
+    step: str, receipts: Sequence[Receipt], alarm: AlarmSettings, run: str, earlier: Sequence[Receipt] = ()
+) -> None:
     """Raise AlarmError if the step took a larger share of a source or language, or made a larger cluster, than `alarm`
-    allows. `run` is the run folder as it is shown."""
+    allows. `run` is the run folder as it is shown, `earlier` the receipts of a round before in the same step."""
     broken: list[str] = []
     bounds = (("source", alarm.max_lost_share_per_source), ("language", alarm.max_lost_share_per_language))
     for by, bound in bounds:
-        groups = [loss for loss in losses(receipts, by) if not (by == "language" and loss.name == UNKNOWN)]
+        groups = [loss for loss in losses(receipts, by, earlier) if not (by == "language" and loss.name == UNKNOWN)]
         broken += [
             f"{by} {loss.name}: {loss.removed:,} of {loss.documents:,} documents would go ({loss.share:.2%}); "
             f"max_lost_share_per_{by} = {bound:g}"
