@@ -78,6 +78,16 @@ def anchors(text: pa.Array, length_bytes: int) -> Anchors:
     return Anchors(lists, key[:used].copy(), first[:used].copy(), last[:used].copy())
 
 
+def passage_bytes(text: pa.Array, rows: Ints, starts: Ints, ends: Ints) -> pa.Array:
+    """Return bytes [starts[k], ends[k]) of text rows[k] for each k, large_binary; int64 all. They may overlap."""
+    data, bounds = text_buffers(text)
+    sizes = ends - starts
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    places = np.arange(offsets[-1]) + np.repeat(bounds[rows] + starts - offsets[:-1], sizes)
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data[places])]
+    return pa.Array.from_buffers(pa.large_binary(), len(rows), buffers)
+
+
 class Ranges(NamedTuple):
     """Ranges of passages in contexts, int64 [ranges] each: number of the context, first and last passage, counted from
     the context's beginning."""

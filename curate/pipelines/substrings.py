@@ -19,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.dedup.copies import KEY_SORT
-from curate.dedup.substring import Anchors, Passages, SubstringSettings, anchors, passage_cuts
+from curate.dedup.substring import Anchors, Passages, SubstringSettings, anchors, passage_bytes, passage_cuts
 from curate.engine.exchange import RunWriter, merge, write_run
 from curate.engine.tasks import Task
 from curate.pipelines.cut_files import CutsOfPart, too_little
@@ -95,14 +95,9 @@ def send_contexts(task: Task) -> None:
             # in slices: many passages of one text may be sent
             for at in range(0, len(asked), SLICE_ROWS):
                 cut = slice(at, at + SLICE_ROWS)
-                contexts = [
-                    text[row].as_buffer()[start:stop].to_pybytes()
-                    for row, start, stop in zip(
-                        texts[cut].tolist(), first[cut].tolist(), end[cut].tolist(), strict=True
-                    )
-                ]
                 arrays = [pa.array(column[cut]) for column in columns]
-                yield pa.record_batch([*arrays, pa.array(contexts, pa.large_binary())], schema=CONTEXT_ROW)
+                contexts = passage_bytes(text, texts[cut], first[cut], end[cut])
+                yield pa.record_batch([*arrays, contexts], schema=CONTEXT_ROW)
 
     with task.write("run", "dedup/{key}-{number}.run") as output:
         output.rows = write_run(output.path, rows(), CONTEXT_ROW, CONTEXT_SORT)
@@ -150,8 +145,7 @@ def _compare(batch: pa.RecordBatch, passages: Passages, length_bytes: int) -> tu
     found = pa.record_batch([pa.array(column) for column in columns], schema=SPAN_ROW)
     moved = {name: column[left.context] for name, column in rows.items()}
     moved["start"] = (starts[left.context] + left.first).astype(np.uint64)
-    edges = zip((bounds[left.context] + left.first).tolist(), (bounds[left.context] + left.last).tolist(), strict=True)
-    contexts = pa.array([data[first : last + length_bytes].tobytes() for first, last in edges], pa.large_binary())
+    contexts = passage_bytes(batch.column("context"), left.context, left.first, left.last + length_bytes)
     arrays = [pa.array(moved[name]) for name in CONTEXT_ROW.names[:-1]]
     return found, pa.record_batch([*arrays, contexts], schema=CONTEXT_ROW)
 

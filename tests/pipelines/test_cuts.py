@@ -239,6 +239,31 @@ def test_c4_drops_what_has_fewer_than_three_sentences_left(dedup: Dedup) -> None
     assert dedup(files, "lines", 'preset = "c4"\nmin_sentences = 2')["c"].keep
 
 
+@pytest.mark.parametrize("step", sorted(EVERYWHERE))
+def test_a_page_repeated_thousands_of_times_stays_once_or_not_at_all(dedup: Dedup, step: str) -> None:
+    dice = random.Random(1)
+    page = "\n".join(" ".join(dice.choices(("one", "two", "three", "four"), k=9)) + f" {n}." for n in range(15))
+    texts = {str(number): page for number in range(3_000)} | {"other": "Nobody else says this."}
+    found = dedup([texts], step, f'{EVERYWHERE[step]}\nalarm = "off"', read="batch_bytes = 200_000")
+    kept = sorted(texts_of(found).values())
+    assert kept == ["Nobody else says this."] + ([] if step == "lines" else [page])
+    assert {cut.text for cut in found.values() if not cut.keep} == {""}
+
+
+@pytest.mark.parametrize("step", sorted(EVERYWHERE))
+def test_empty_and_very_short_texts_stay_as_they_are(dedup: Dedup, step: str) -> None:
+    texts = {str(number): text for number, text in enumerate(["", "", " ", "\n", "\n\n", ".", ".", "\r"])}
+    found = dedup([texts], step, EVERYWHERE[step].replace("max_count = 1", "max_count = 2"))
+    assert {name: cut.text for name, cut in found.items()} == texts
+    assert all(cut.keep for cut in found.values())
+
+
+def test_one_text_of_one_character_is_cut_in_bounded_memory(dedup: Dedup) -> None:
+    texts = {"run": "=" * 2_000_000, "other": "-" * 100 + "=" * 150 + "+" * 100}
+    found = dedup([{"run": texts["run"]}, {"other": texts["other"]}], "substring", "length_bytes = 100")
+    assert texts_of(found) == {"run": "=" * 100, "other": "-" * 100 + "+" * 100}
+
+
 def test_a_line_goes_only_above_the_bound(dedup: Dedup) -> None:
     texts = {str(number): f"Twice\nThrice\n{number}" if number < 2 else f"Thrice\n{number}" for number in range(3)}
     found = dedup([texts], "lines", "max_count = 2")
