@@ -2,8 +2,9 @@
 exact substrings.
 
 The documents are those of `near_duplicates`, fewer of them. On *lines* both sides do the same: of lines with the same
-words the first stays. On *spans* each finds sentences in its own way, datatrove with spaCy. Which copy stays differs
-(by id here, by the order of files there), how many go does not. datatrove reads the JSONL in its first and last stage;
+words the first stays. Which copy that is differs (by id here, by the order of files there), how many go does not. On
+*spans* each finds sentences in its own way: here they end with their line, too, so that sources and tables have many
+short ones; spaCy's run on, and fewer of them come again. datatrove reads the JSONL in its first and last stage;
 `curate` has collected the documents before, and is measured in the run that resumes with the step in its recipe.
 """
 
@@ -145,6 +146,9 @@ def count(total: Counter[str], text: str) -> None:
 def rows(samples: dict[str, list[Sample]]) -> list[Row]:
     """Return the table of this comparison."""
     table = []
+    for sample in samples["curate, lines"][:1]:
+        amount = f"{sample.facts['documents']:,} documents, {sample.facts['bytes'] / 1e6:,.0f} MB"
+        table.append(Row("text", amount, amount))
     for what, told in (("lines", "lines, the first of equal ones stays"), ("spans", "spans of three sentences")):
         table.append(against(f"{told}; datatrove", samples[f"curate, {what}"], samples[f"datatrove, {what}"], "MB"))
     for name, told in (("CCNet's lines", "CCNet's lines, none stays"), ("substrings", "substrings of 200 bytes")):

@@ -1,8 +1,9 @@
 """Source files with other names are found, and different files are left alone: real files of many languages.
 
-A copy of each file gets other identifiers and another comment above it. *Recall*: the share of copies of which only one
-of the two stays. *Precision*: of all removals, the share whose files are similar by a plain reading of them (15-grams of
-what a regular expression takes for symbols, Jaccard 0.7 or more). Floors are what was reached, rounded down.
+A copy of each file gets other identifiers and another comment above it. *Recall*: the share of copies of which only
+one of the two stays. *Precision*: of all removals, the share whose files are similar by a plain reading of them
+(15-grams of what a regular expression takes for symbols, Jaccard 0.7 or more). Floors are what was reached, rounded
+down.
 """
 
 from __future__ import annotations

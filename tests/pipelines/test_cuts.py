@@ -169,10 +169,16 @@ def test_what_is_left_is_what_the_definition_leaves(dedup: Dedup, scheme: str, m
     assert dropped == {"duplicate.lines"}
 
 
-@pytest.mark.parametrize("step", ["lines", "c4_spans"])
-def test_units_partitions_and_files_change_nothing(dedup: Dedup, step: str) -> None:
+@pytest.mark.parametrize(
+    ("step", "settings"),
+    [
+        ("lines", 'preset = "c4"'),
+        ("c4_spans", "sentences = 2\nmin_words = 1\nmin_sentences = 1"),
+        ("substring", "length_bytes = 20"),
+    ],
+)
+def test_units_partitions_and_files_change_nothing(dedup: Dedup, step: str, settings: str) -> None:
     files = random_files(5)
-    settings = 'preset = "c4"' if step == "lines" else "sentences = 2\nmin_words = 1\nmin_sentences = 1"
     once = dedup(files, step, settings)
     assert any(cut.text != text for texts in files for name, text in texts.items() for cut in [once[name]])
     small = "unit_bytes = 4_096\npartition_bytes = 3_000\nroll_bytes = 700"
