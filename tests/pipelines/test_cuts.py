@@ -18,6 +18,7 @@ import pytest
 from curate.dedup.substring import Passages, anchors
 from curate.engine.driver import Driver
 from curate.engine.tasks import BATCH, DOCUMENT, Job, TaskSpec, run_task
+from curate.errors import AlarmError
 from curate.pipelines import substrings
 from curate.pipelines.part_texts import stored_texts
 from curate.pipelines.recipe import Recipe, load_recipe, view_names
@@ -268,6 +269,17 @@ def test_one_text_of_one_character_is_cut_in_bounded_memory(dedup: Dedup) -> Non
     texts = {"run": "=" * 2_000_000, "other": "-" * 100 + "=" * 150 + "+" * 100}
     found = dedup([{"run": texts["run"]}, {"other": texts["other"]}], "substring", "length_bytes = 100")
     assert texts_of(found) == {"run": "=" * 100, "other": "-" * 100 + "+" * 100}
+
+
+def test_an_alarm_counts_what_is_cut_out_of_documents_that_stay(dedup: Dedup) -> None:
+    page = "\n".join(f"Everybody says this, and says it in line {'x' * number}." for number in range(30))
+    texts = {str(number): f"{page}\nOnly {'y' * number} here." for number in range(10)}
+    cut, size = 10 * len(page + "\n"), sum(map(len, texts.values()))
+    alarm = 'preset = "ccnet"\nalarm = {{ min_documents = 10, max_lost_share_per_source = {} }}'
+    with pytest.raises(AlarmError, match=rf"source s0: {cut:,} of {size:,} bytes would be cut") as told:
+        dedup([texts], "lines", alarm.format(cut / size - 1e-6))
+    assert told.value.commands == ("lines",)
+    assert all(found.keep for found in dedup([texts], "lines", alarm.format(cut / size + 1e-6)).values())
 
 
 def test_a_line_goes_only_above_the_bound(dedup: Dedup) -> None:
