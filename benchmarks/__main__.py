@@ -16,7 +16,7 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import collect, engine, filters, kernel, memory, near_duplicates, scale, tokens, train
+from benchmarks import collect, cuts, engine, filters, kernel, memory, near_duplicates, scale, tokens, train
 from benchmarks.inputs import Inputs, crawl_files
 from benchmarks.measure import ROOT, Row, SideError, run_rounds, run_side
 
@@ -29,6 +29,7 @@ COMPARISONS: Final[dict[str, ModuleType]] = {
     "tokens": tokens,
     "near-duplicates": near_duplicates,
     "scale": scale,
+    "cuts": cuts,
     "train": train,
 }
 PACKAGES: Final = (

@@ -14,7 +14,7 @@ import json
 import os
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
@@ -46,13 +46,13 @@ SIDES: Final = {
 }
 
 
-def corpus(inputs: Inputs) -> Path:
+def corpus(inputs: Inputs, most: int = DOCUMENTS) -> Path:
     """Return the JSONL of the documents, written once per invocation: ``id`` is ``o<number>`` or, for a copy,
-    ``p<number>-<share of words>`` of its original."""
-    path = Path(inputs.folder, "near-duplicates.jsonl")
+    ``p<number>-<share of words>`` of its original. There are `most`, or what ``CURATE_BENCH_DOCUMENTS`` says."""
+    count = int(os.environ.get("CURATE_BENCH_DOCUMENTS", most))
+    path = Path(inputs.folder, f"near-duplicates-{count}.jsonl")
     if path.exists():
         return path
-    count = int(os.environ.get("CURATE_BENCH_DOCUMENTS", DOCUMENTS))
     planted = count * PLANTED // DOCUMENTS
     draw = random.Random(0)
     partial = path.with_suffix(".part")
@@ -79,18 +79,18 @@ def corpus(inputs: Inputs) -> Path:
     return path
 
 
-def documents(inputs: Inputs) -> Iterator[dict[str, str]]:
+def documents(inputs: Inputs, most: int = DOCUMENTS) -> Iterator[dict[str, str]]:
     """Yield the documents of the corpus."""
-    with corpus(inputs).open(encoding="utf-8") as source:
+    with corpus(inputs, most).open(encoding="utf-8") as source:
         for line in source:
             yield json.loads(line)
 
 
-def few_documents(inputs: Inputs) -> Path:
+def few_documents(inputs: Inputs, most: int = DOCUMENTS) -> Path:
     """Return a file with the first documents of the corpus, to warm up with."""
     path = Path(inputs.output("few"), "few.jsonl")
     path.parent.mkdir()
-    with corpus(inputs).open(encoding="utf-8") as source:
+    with corpus(inputs, most).open(encoding="utf-8") as source:
         path.write_text("".join(itertools.islice(source, WARM_UP_DOCUMENTS)), encoding="utf-8")
     return path
 
@@ -125,22 +125,8 @@ def at_wide_shape(inputs: Inputs, meter: Meter) -> dict[str, Any]:
 
 def run_step(inputs: Inputs, meter: Meter, settings: str) -> dict[str, Any]:
     """Measure the step in a run that has collected the documents."""
-    from curate.pipelines.recipe import load_recipe
-
-    def recipe(name: str, file: Path, steps: Sequence[str]) -> Any:
-        path = Path(inputs.output(f"{name}.toml"))
-        step = f'[dedup.minhash]\nunit = "words"\nngram = {NGRAM}\n{settings}\n' if steps else ""
-        path.write_text(
-            f'name = "bench"\nsteps = {list(steps)}\n{step}[engine]\nunit_bytes = 67108864\n'
-            f'[[sources]]\nname = "files"\ninput = ["{file}"]\n[sources.columns]\nurl = "id"\n'
-        )
-        return load_recipe(str(path))
-
-    ours.run(recipe("warm-up", few_documents(inputs), ["minhash"]), inputs.output("warm-up"))
-    output = inputs.output("run")
-    ours.run(recipe("run", corpus(inputs), []), output)
-    with meter:
-        receipts = ours.run(recipe("run", corpus(inputs), ["minhash"]), output)
+    shape = f'unit = "words"\nngram = {NGRAM}\n{settings}'
+    output, receipts = ours.run_step(inputs, meter, corpus(inputs), few_documents(inputs), "minhash", shape)
     return judged(inputs, kept_names(output)) | {"stages": ours.counted(receipts)["stages"]}
 
 

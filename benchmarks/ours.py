@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.inputs import Inputs
+from benchmarks.measure import Meter
 
 FILTER_STEPS: Final = ("gopher_repetition", "gopher_quality", "fineweb", "c4_lines", "c4")
 """The four heuristic filters, with the line cleaner that belongs to C4, in the order of the shipped recipe."""
@@ -38,6 +39,30 @@ def run(wanted: Any, output: str, executor: str = "inline", workers: int | None 
     run_recipe(wanted, output, Options(executor=executor, workers=workers))
     found = (read_receipt(path.read_bytes()) for path in sorted(Path(output, "receipts").glob("*.json")))
     return [receipt for receipt in found if receipt is not None]
+
+
+def run_step(
+    inputs: Inputs, meter: Meter, documents: Path, few: Path, step: str, settings: str
+) -> tuple[str, list[Any]]:
+    """Measure a dedup step in a run that has collected the `documents` (JSONL, their ids as URLs) before, and after a
+    warm-up on a `few`; return the run folder and its receipts."""
+    from curate.pipelines.recipe import load_recipe
+
+    def made(name: str, file: Path, steps: Sequence[str]) -> Any:
+        path = Path(inputs.output(f"{name}.toml"))
+        table = f"[dedup.{step}]\n{settings}\n" if steps else ""
+        path.write_text(
+            f'name = "bench"\nsteps = {list(steps)}\n{table}[engine]\nunit_bytes = 67108864\n'
+            f'[[sources]]\nname = "files"\ninput = ["{file}"]\n[sources.columns]\nurl = "id"\n'
+        )
+        return load_recipe(str(path))
+
+    run(made("warm-up", few, [step]), inputs.output("warm-up"))
+    output = inputs.output("run")
+    run(made("run", documents, []), output)
+    with meter:
+        receipts = run(made("run", documents, [step]), output)
+    return output, receipts
 
 
 def counted(receipts: Sequence[Any]) -> dict[str, Any]:

@@ -71,14 +71,18 @@ class TaskError(CurateError):
 class AlarmError(CurateError):
     """A dedup step took more than its alarm allows. The step is done and can be looked at; nothing after it is.
 
-    `broken` says which bounds, with the figures; `run` is the run folder as it is shown.
+    `broken` says which bounds, with the figures; `run` is the run folder as it is shown; `commands` are those of
+    ``curate dedup`` that show what the step did.
     """
 
-    def __init__(self, step: str, broken: Sequence[str], run: str) -> None:
+    def __init__(
+        self, step: str, broken: Sequence[str], run: str, commands: Sequence[str] = ("clusters", "audit")
+    ) -> None:
         self.step = step
         self.broken = tuple(broken)
         self.run = run
-        look = " and ".join(f"`curate dedup {command} {run} --step {step}`" for command in ("clusters", "audit"))
+        self.commands = tuple(commands)
+        look = " and ".join(f"`curate dedup {command} {run} --step {step}`" for command in commands)
         told = [
             f"the dedup step {step} takes more than its alarm allows; the run stopped after it:",
             *(f"  {one}" for one in broken),
@@ -87,8 +91,8 @@ class AlarmError(CurateError):
         ]
         super().__init__("\n".join(told))
 
-    def __reduce__(self) -> tuple[type[AlarmError], tuple[str, tuple[str, ...], str]]:
-        return type(self), (self.step, self.broken, self.run)
+    def __reduce__(self) -> tuple[type[AlarmError], tuple[str, tuple[str, ...], str, tuple[str, ...]]]:
+        return type(self), (self.step, self.broken, self.run, self.commands)
 
 
 class ShardError(CurateError):

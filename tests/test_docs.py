@@ -151,8 +151,10 @@ def type_text(annotation: Any) -> str:
         return WORDS[annotation]
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
-        (kept,) = [argument for argument in arguments if argument is not types.NoneType]
-        return type_text(kept)
+        kept = [type_text(argument) for argument in arguments if argument is not types.NoneType]
+        return " or ".join(kept)
+    if origin is typing.Annotated:
+        return type_text(arguments[0])
     if origin is typing.Literal:
         quoted = [f'`"{value}"`' for value in arguments]
         return " or ".join(filter(None, (", ".join(quoted[:-1]), quoted[-1])))

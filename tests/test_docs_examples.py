@@ -176,6 +176,21 @@ def test_samples_and_shards_of_the_readme_are_printed(demo: str, call: Callable[
         assert done.stdout
 
 
+DEDUP = [block.text for block in blocks(DOCS / "dedup.md") if block.language == "toml"]
+
+
+@pytest.mark.parametrize("part", DEDUP, ids=lambda part: part.partition("]")[0])
+def test_every_dedup_that_is_shown_as_published_runs(part: str, tmp_path: Path) -> None:
+    texts = [f"{number} {text}" for number in range(3) for text in ("One page.", "def f(x):\n    return x\n")]
+    lines = [json.dumps({"text": text, "url": f"https://a.example/{n}"}) for n, text in enumerate(texts)]
+    (tmp_path / "texts.jsonl").write_text("\n".join(lines))
+    sources = '[[sources]]\nname = "web"\ncrawl = "2026-10"\ninput = ["texts.jsonl"]\n'
+    (tmp_path / "part.toml").write_text(f'name = "part"\n{part}\n{sources}')
+    recipe = curate.load_recipe(str(tmp_path / "part.toml"))
+    assert any(name in recipe.dedup for name in recipe.steps)
+    curate.run(recipe, str(tmp_path / "run"), curate.Options(executor="inline"))
+
+
 def sections_with_code(title: str) -> str:
     """A section of the README, fenced blocks and all."""
     page = (ROOT / "README.md").read_text(encoding="utf-8").partition(f"## {title}\n")[2]

@@ -190,14 +190,22 @@ def chosen(
     rising. Of a frequent key every occurrence goes or, with ``keep = "first"``, every one but the first in the best
     document. `once_a_document`: of a key that is not frequent, one copy a document stays.
     """
-    found, best = lookup.find(key)
-    order = np.lexsort((np.arange(len(key)), key[:, 1], key[:, 0], texts))
-    first = np.zeros(len(key), dtype=bool)
-    columns = [texts[order].astype(np.uint64), key[order, 0], key[order, 1]]
-    first[order[_changes(columns)]] = True
+    gone, best = lookup.find(key)
     if keep == "first":
-        return found & ~(first & (best == ids).all(axis=1))
-    return found | (~first if once_a_document else np.zeros(len(key), dtype=bool))
+        held = np.flatnonzero(gone & (best == ids).all(axis=1))
+        gone[held[_first_of_text(key[held], texts[held])]] = False
+    elif once_a_document:
+        gone |= ~_first_of_text(key, texts)
+    return gone
+
+
+def _first_of_text(key: Words, texts: Ints) -> NDArray[np.bool_]:
+    """Return which occurrences are the first of their key in their text, bool [occurrences]."""
+    # a stable sort: of equals the first one comes first
+    order = np.lexsort((key[:, 1], key[:, 0], texts))
+    first = np.zeros(len(key), dtype=bool)
+    first[order[_changes([texts[order].astype(np.uint64), key[order, 0], key[order, 1]])]] = True
+    return first
 
 
 def covered(units: Units, first: Ints, span: int) -> NDArray[np.bool_]:

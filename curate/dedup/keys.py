@@ -32,15 +32,20 @@ Scope = Literal["global", "source", "language", "crawl"]
 """Whose documents are compared with each other: all, or those of one source, one language or one crawl."""
 
 
-class GroupSettings(DedupSettings):
-    """What every dedup step of a recipe can say.
+class ScopeSettings(DedupSettings):
+    """What every dedup step by text can say: documents of different `scope` never meet."""
+
+    scope: Scope = "global"
+
+
+class GroupSettings(ScopeSettings):
+    """What every dedup step that drops documents can say.
 
     Of a group, the document of the source with the highest priority stays, then the one whose signal `quality` is the
-    largest (none is the least), then the one with the smallest id. Documents of different `scope` never meet.
+    largest (none is the least), then the one with the smallest id.
     """
 
     quality: str | None = Field(default=None, min_length=1)
-    scope: Scope = "global"
 
 
 class Rows(NamedTuple):

@@ -8,7 +8,8 @@
              million documents go. Left open there and chosen here: occurrences are counted, not documents; outer
              white space does not count; blank lines stay; a document's bucket follows from its id
 ``c4``       C4 as it was built (TensorFlow Datasets, c4_utils.py): of equal lines, in lower case, one stays. Which
-             one is by priority and id here, by the md5 of the URL there. Blank lines stay
+             one is by priority and id here, by the md5 of the URL there. Blank lines stay. Documents with fewer than
+             3 sentences left go; sentences end as `curate.dedup.units` says, there as NLTK does
 ===========  =====================================================================================================
 
 `C4_SPANS` is C4 as its paper says (Raffel et al. 2020, section 2.2): of a span of three sentences that occurs more
@@ -19,22 +20,23 @@ are what stands between white space; the copy that stays is by priority and id, 
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, NamedTuple, Self
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
 from curate.dedup.copies import Keep
-from curate.dedup.keys import Dedup, DedupSettings
+from curate.dedup.keys import Dedup, Scope, ScopeSettings
 from curate.dedup.units import Normalise, UnitKind
 
 Preset = Literal["ccnet", "llama3", "c4"]
 Count = Literal["documents", "occurrences"]
-Group = Literal["all", "source", "buckets"]
+Bucket = Annotated[int, Field(ge=1)] | Literal["all"]
+"""Documents that share a bucket."""
 
 PRESETS: Final[dict[Preset, dict[str, Any]]] = {
     "ccnet": {"normalise": "ccnet", "count": "documents", "max_count": 1, "keep": "none", "blank_lines": "count"},
-    "llama3": {"normalise": "strip", "max_count": 6, "keep": "none", "group": "buckets"},
-    "c4": {"normalise": "lower", "max_count": 1, "keep": "first"},
+    "llama3": {"normalise": "strip", "max_count": 6, "keep": "none", "bucket_documents": 30_000_000},
+    "c4": {"normalise": "lower", "max_count": 1, "keep": "first", "min_sentences": 3},
 }
 
 
@@ -48,8 +50,8 @@ class Scheme(NamedTuple):
     max_count: int
     keep: Keep
     blank_units: bool
-    group: Group
-    bucket_documents: int
+    scope: Scope
+    bucket_documents: Bucket
     min_bytes: int
     min_words: int = 0
     min_sentences: int = 0
@@ -61,10 +63,11 @@ class Scheme(NamedTuple):
         return self.counted == "documents"
 
 
-class LinesSettings(DedupSettings):
+class LinesSettings(ScopeSettings):
     """Which lines are equal, how many are too many, and what stays of them. Without a preset it is Llama 3's scheme.
 
-    A document that loses lines and then has fewer than `min_bytes` bytes, outer white space left out, is dropped.
+    A document that loses lines and then has fewer than `min_bytes` bytes, outer white space left out, or fewer than
+    `min_sentences` is dropped.
     """
 
     preset: Preset | None = None
@@ -73,9 +76,9 @@ class LinesSettings(DedupSettings):
     max_count: int = Field(6, ge=1, le=1_000_000)  # a line that is counted more often goes
     keep: Keep = "none"  # or the first copy of each line, by (source priority, id)
     blank_lines: Literal["keep", "count"] = "keep"  # or count as any other line
-    group: Group = "buckets"  # where copies are counted
-    bucket_documents: int = Field(30_000_000, ge=1)  # documents in a bucket
+    bucket_documents: Bucket = 30_000_000
     min_bytes: int = Field(1, ge=1)
+    min_sentences: int = Field(0, ge=0)
 
     @model_validator(mode="before")
     @classmethod
@@ -84,7 +87,7 @@ class LinesSettings(DedupSettings):
             return given
         preset = given.get("preset")
         shape = PRESETS[preset] if isinstance(preset, str) and preset in PRESETS else {}
-        return ({"group": "all"} if shape else {}) | shape | given
+        return ({"bucket_documents": "all"} if shape else {}) | shape | given
 
     @model_validator(mode="after")
     def _check_counts(self) -> Self:
@@ -104,19 +107,19 @@ class LinesSettings(DedupSettings):
             max_count=self.max_count,
             keep=self.keep,
             blank_units=self.blank_lines == "count",
-            group=self.group,
+            scope=self.scope,
             bucket_documents=self.bucket_documents,
             min_bytes=self.min_bytes,
+            min_sentences=self.min_sentences,
         )
 
 
-class SpansSettings(DedupSettings):
+class SpansSettings(ScopeSettings):
     """How many sentences make a span, where copies are looked for, and what a document that loses some must keep."""
 
     sentences: int = Field(3, ge=1, le=100)  # in a span
     normalise: Normalise = "comparable"
-    group: Group = "all"
-    bucket_documents: int = Field(30_000_000, ge=1)
+    bucket_documents: Bucket = "all"
     min_words: int = Field(50, ge=0)  # that are left of a document which loses a span; 0: any number
     min_sentences: int = Field(3, ge=0)
 
@@ -130,7 +133,7 @@ class SpansSettings(DedupSettings):
             max_count=1,
             keep="first",
             blank_units=False,
-            group=self.group,
+            scope=self.scope,
             bucket_documents=self.bucket_documents,
             min_bytes=1,
             min_words=self.min_words,
@@ -138,5 +141,5 @@ class SpansSettings(DedupSettings):
         )
 
 
-LINES: Final = Dedup(LinesSettings, None, needs_text=True, version=1, libraries=("pyarrow",), cuts=True)
-C4_SPANS: Final = Dedup(SpansSettings, None, needs_text=True, version=1, libraries=("pyarrow",), cuts=True)
+LINES: Final = Dedup(LinesSettings, None, needs_text=True, version=2, libraries=("pyarrow",), cuts=True)
+C4_SPANS: Final = Dedup(SpansSettings, None, needs_text=True, version=2, libraries=("pyarrow",), cuts=True)

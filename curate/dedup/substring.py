@@ -26,7 +26,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curate.dedup.keys import Dedup, DedupSettings
+from curate.dedup.keys import Dedup, ScopeSettings
 from curate.dedup.substring_kernel import FREE, LEAST_SLOTS, compare_contexts, find_anchors
 from curate.dedup.units import Cuts
 from curate.text.buffers import text_buffers
@@ -37,8 +37,8 @@ STORE_BYTES: Final = 32 << 20
 """What a comparison remembers of one key: so many passages, in contexts of so many bytes."""
 
 
-class SubstringSettings(DedupSettings):
-    """How long a passage is, and what a document that loses some must keep."""
+class SubstringSettings(ScopeSettings):
+    """How long a passage is, whose documents are compared, and what a document that loses some must keep."""
 
     length_bytes: int = Field(200, ge=16, le=1 << 16)
     min_bytes: int = Field(1, ge=1)
@@ -48,7 +48,9 @@ class Anchors(NamedTuple):
     """The anchors of a batch of texts: those of text i are numbers bounds[i] to bounds[i + 1].
 
     key uint64 [anchors], the hash of its bytes; first and last int64 [anchors]: it stands for the passages of its text
-    that begin at bytes first … last. Anchors of a text come in order, and each passage belongs to one.
+    that begin at bytes first … last, at most `length_bytes` of them. Anchors of a text come in order, and each passage
+    belongs to one. Anchors with the same key that follow each other, as in a run of one character, are one from the
+    second on.
     """
 
     bounds: Ints
@@ -76,6 +78,16 @@ def anchors(text: pa.Array, length_bytes: int) -> Anchors:
     return Anchors(lists, key[:used].copy(), first[:used].copy(), last[:used].copy())
 
 
+def passage_bytes(text: pa.Array, rows: Ints, starts: Ints, ends: Ints) -> pa.Array:
+    """Return bytes [starts[k], ends[k]) of text rows[k] for each k, large_binary; int64 all. They may overlap."""
+    data, bounds = text_buffers(text)
+    sizes = ends - starts
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    places = np.arange(offsets[-1]) + np.repeat(bounds[rows] + starts - offsets[:-1], sizes)
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data[places])]
+    return pa.Array.from_buffers(pa.large_binary(), len(rows), buffers)
+
+
 class Ranges(NamedTuple):
     """Ranges of passages in contexts, int64 [ranges] each: number of the context, first and last passage, counted from
     the context's beginning."""
@@ -97,7 +109,7 @@ class Passages:
         slots = max(LEAST_SLOTS, 1 << (2 * passages - 1).bit_length())
         self._memory = (
             np.zeros(5, dtype=np.int64),  # passages, bytes, contexts; whether there is no more room; slots in use
-            np.zeros(1, dtype=np.uint64),  # the key
+            np.zeros(2, dtype=np.uint64),  # the key
             np.full(slots, FREE, dtype=np.int64),  # number of a passage
             np.zeros(passages, dtype=np.uint64),  # its hash
             np.zeros(passages, dtype=np.int64),  # where it is among the bytes
@@ -110,7 +122,7 @@ class Passages:
     def compare(self, data: Bytes, bounds: Ints, keys: Words, ids: Words, starts: Ints) -> tuple[Ranges, Ranges]:
         """Return (repeats, those for which there was no room) of the next contexts.
 
-        data uint8, bounds int64 [contexts + 1]: their bytes; keys uint64 [contexts]; ids uint64 [contexts, 2] and
+        data uint8, bounds int64 [contexts + 1]: their bytes; keys uint64 [contexts, 2]; ids uint64 [contexts, 2] and
         starts int64 [contexts]: the text of each, and where in it the context begins. All contexts of a key come in the
         order of texts and places, one key after the other. Of passages with the same bytes either all or none are left
         over, so that what is left over can be compared by itself, by new `Passages`.
@@ -152,4 +164,4 @@ def _continues(data: Bytes, at: Ints, ends: Ints) -> NDArray[np.int64]:
     return (inside & (byte & 0xC0 == 0x80)).astype(np.int64)
 
 
-SUBSTRING: Final = Dedup(SubstringSettings, None, needs_text=True, version=1, libraries=("pyarrow",), cuts=True)
+SUBSTRING: Final = Dedup(SubstringSettings, None, needs_text=True, version=2, libraries=("pyarrow",), cuts=True)

@@ -47,12 +47,15 @@ def _anchors_of(
 ) -> int:
     """Write each anchor of one text: its key, and the first and last passage that it stands for; return the next
     place. `places` and `hashes` are rings of a power of two, more than the window: the minima to come, by rising
-    hash."""
+    hash. Where a text repeats itself within a gram, each of its passages has another anchor of the same key: from the
+    second of these on, one entry stands for as many as a context of two passages holds."""
     power = _power(gram - 1)
     ring = places.size - 1
     rolling = np.uint64(0)
     head = count = 0
     chosen = FREE
+    begin = used
+    again = False  # whether the last entry has the key of the one before it
     for at in range(data.size):
         rolling = _rolled(rolling, data, at, gram, power)
         place = at - gram + 1
@@ -73,8 +76,11 @@ def _anchors_of(
             count -= 1
         if places[head] != chosen:
             chosen = places[head]
-            keys[used], firsts[used] = hashes[head], passage
-            used += 1
+            same = used > begin and keys[used - 1] == hashes[head]
+            if not (same and again and passage - firsts[used - 1] < gram):
+                again = same
+                keys[used], firsts[used] = hashes[head], passage
+                used += 1
         lasts[used - 1] = passage
     return used
 
@@ -161,11 +167,11 @@ def _compile(sources: str) -> tuple[Any, Any]:
         power = _power(size - 1)
         found, back = 0, rows.size
         for row in range(bounds.size - 1):
-            if keys[row] != open_key[0] or state[OWNERS] == 0:
+            if keys[row, 0] != open_key[0] or keys[row, 1] != open_key[1] or state[OWNERS] == 0:
                 _empty(slots, max(state[SLOTS_USED], LEAST_SLOTS))
                 state[:] = 0
                 state[SLOTS_USED] = LEAST_SLOTS
-                open_key[0] = keys[row]
+                open_key[0], open_key[1] = keys[row, 0], keys[row, 1]
             context = data[bounds[row] : bounds[row + 1]]
             stored = FREE  # where the context is in the store, once it is
             last_kind = 0

@@ -21,9 +21,8 @@ character by character, where Python's looks at the place of a sigma. A text has
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
-from typing import Final, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +30,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate.dedup import fold_table
+from curate.dedup.sha1_kernel import sha1_words
 from curate.dedup.shingles import comparable
 from curate.dedup.units_kernel import cuts, sentence_ends, simplify
 from curate.text.buffers import text_buffers
@@ -38,7 +38,6 @@ from curate.text.compiled import Bytes, Ints, Words
 
 UnitKind = Literal["lines", "sentences"]
 Normalise = Literal["strip", "lower", "ccnet", "comparable"]
-KEY_BYTES: Final = 16
 
 
 class Units(NamedTuple):
@@ -93,18 +92,11 @@ def split_units(text: pa.Array, kind: UnitKind) -> Units:
 
 
 def unit_keys(text: pa.Array, units: Units, normalise: Normalise, span: int = 1) -> Keys:
-    """Return the key of each run of `span` units of one text. Cost: about 1 µs a unit and 5 ns a byte on one core."""
+    """Return the key of each run of `span` units of one text. Cost: about 0.4 µs a unit and 6 ns a byte on one core."""
     first = run_starts(units, span)
     data, bounds = _normalised(text, units, normalise)
-    view = data.data
     starts, ends = bounds[first], bounds[first + span] - 1
-    sha1 = hashlib.sha1  # not for security: it tells lines apart
-    digests = [
-        sha1(view[start:end], usedforsecurity=False).digest()[:KEY_BYTES]
-        for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
-    ]
-    key = np.frombuffer(b"".join(digests), dtype=">u8").astype(np.uint64).reshape(-1, 2)
-    return Keys(key, first, ends - starts == span - 1)
+    return Keys(sha1_words(data, starts, ends), first, ends - starts == span - 1)
 
 
 def run_starts(units: Units, span: int) -> Ints:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from curate import storage
 from curate.dedup import DEDUPS
 from curate.dedup.copies import KEY_SORT
+from curate.dedup.lines import Scheme
 from curate.engine.driver import check_barrier, total_flow
 from curate.engine.tasks import FileRef, TaskSpec, check_rows
 from curate.pipelines.cuts import FOUND_SORT, scheme_of
 from curate.pipelines.guards import alarm_of, check_alarm
 from curate.pipelines.quarantine import BeginAgain
+from curate.pipelines.standing import standing_settings
 
 if TYPE_CHECKING:
     from curate.pipelines.pipeline import Pipeline
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
 def cut_phases(reason: str) -> list[str]:
     """Return the phases of a step that cuts repeated units, in order."""
     return [f"{reason}-scatter", f"{reason}-reduce", f"{reason}-apply"]
+
+
+def bucket_count(scheme: Scheme, documents: int) -> int:
+    """Return in how many buckets so many documents are counted."""
+    return 1 if scheme.bucket_documents == "all" else max(1, -(-documents // scheme.bucket_documents))
 
 
 def find_cuts(pipeline: Pipeline, reason: str, kind: str, settings: Mapping[str, Any], view: str | None) -> None:
@@ -33,10 +40,9 @@ def find_cuts(pipeline: Pipeline, reason: str, kind: str, settings: Mapping[str,
         "settings": settings,
         "version": entry.version,
         "views": pipeline.views_to(view),
-        "priorities": {source.name: source.priority for source in pipeline.recipe.sources},
-        "sources": [source.name for source in pipeline.recipe.sources],
+        **standing_settings(pipeline.recipe, settings),
         # from the number of documents alone, never from where they are
-        "buckets": max(1, -(-pipeline.kept.count // scheme.bucket_documents)) if scheme.group == "buckets" else 1,
+        "buckets": bucket_count(scheme, pipeline.kept.count),
     }
     specs = text_specs(pipeline, "cuts.scatter", common, view)
     receipts = pipeline.run_phase(f"{reason}-scatter", specs)
@@ -63,7 +69,7 @@ def cut_parts(
 ) -> None:
     """Bring what a step found to each part, and take in the edits of its view and the verdicts."""
     name = reason.partition(".")[2]
-    specs = text_specs(pipeline, stage, {**settings, "reason": reason, "view": name}, view, found, signals=True)
+    specs = text_specs(pipeline, stage, {**settings, "reason": reason, "view": name}, view, found)
     applied = pipeline.run_phase(f"{reason}-apply", specs)
     if any(receipt.quarantined for receipt in applied):
         # its copies were counted, and it may hold those that were to stay
@@ -83,18 +89,16 @@ def text_specs(
     settings: Mapping[str, Any],
     view: str | None,
     runs: Sequence[FileRef] = (),
-    *,
-    signals: bool = False,
 ) -> list[TaskSpec]:
-    """Return the tasks of a stage that reads the text of each part in a view, and perhaps its signals."""
+    """Return the tasks of a stage that reads the text of each part in a view, and its signals."""
     return [
         pipeline.spec(
             stage,
             part.name,
             {**settings, "part": part.documents.path},
             **pipeline.text_inputs(view, part),
-            signals=[part.signals] if signals else [],
-            measured=part.measured if signals else [],
+            signals=[part.signals],
+            measured=part.measured,
             verdicts=[part.verdicts],
             runs=runs,
         )

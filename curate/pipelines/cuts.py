@@ -10,17 +10,15 @@ Memory is a batch, and in *apply* the frequent keys of one part. No unit travels
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate.dedup import DEDUPS
 from curate.dedup.copies import FOUND, KEY_SORT, Frequencies, Lookup, chosen, count_keys, covered, group_keys
-from curate.dedup.keys import priority_rank
 from curate.dedup.lines import Scheme
 from curate.dedup.units import Keys, Units, split_units, unit_cuts, unit_keys
 from curate.engine.exchange import merge, write_run
@@ -28,6 +26,7 @@ from curate.engine.tasks import Task
 from curate.pipelines.cut_files import CutsOfPart, too_little
 from curate.pipelines.part_texts import read_texts
 from curate.pipelines.parts import part_handle, read_kept
+from curate.pipelines.standing import Standing, read_standing
 from curate.schema import id_words
 
 COUNT_ROW = pa.schema([pa.field(name, pa.uint64(), nullable=False) for name in (*KEY_SORT, "count")])
@@ -49,27 +48,28 @@ class _Runs(NamedTuple):
     texts: NDArray[np.int64]
 
 
-def runs_of(batch: pa.RecordBatch, text: pa.Array, scheme: Scheme, buckets: int, sources: list[str]) -> _Runs:
-    """Return what is compared of a batch (columns id and source); `sources` are those of the recipe, in its order."""
+def runs_of(ids: pa.Array, text: pa.Array, scheme: Scheme, buckets: int, scope: NDArray[np.uint64]) -> _Runs:
+    """Return what is compared of the texts of some documents; `scope` uint64 [rows, 2] says who may meet, see
+    `standing`."""
     units = split_units(text, scheme.unit)
     keys = unit_keys(text, units, scheme.normalise, scheme.span)
     if not scheme.blank_units:
         keys = Keys(keys.key[~keys.blank], keys.first[~keys.blank], keys.blank[~keys.blank])
     texts = units.texts()[keys.first]
-    if scheme.group != "all":
-        groups = (
-            pc.index_in(batch.column("source"), pa.array(sources)).to_numpy().astype(np.uint64)
-            if scheme.group == "source"
-            else id_words(batch.column("id"))[:, 1] % np.uint64(buckets)
-        )
-        keys = keys._replace(key=group_keys(keys.key, groups[texts]))
+    if scheme.scope != "global":
+        keys = keys._replace(key=group_keys(keys.key, scope[texts, 0]))
+    if buckets > 1:
+        keys = keys._replace(key=group_keys(keys.key, (id_words(ids)[:, 1] % np.uint64(buckets))[texts]))
     return _Runs(units, keys, texts)
 
 
-def _batches(task: Task, scheme: Scheme, keep: NDArray[np.bool_]) -> Iterator[tuple[Any, pa.RecordBatch, Any, _Runs]]:
-    """Yield (row numbers, batch, text, runs) of the documents of a part that are kept."""
-    for numbers, batch, text in read_texts(task, ["id", "source"], keep):
-        yield numbers, batch, text, runs_of(batch, text, scheme, task.settings["buckets"], task.settings["sources"])
+def _batches(
+    task: Task, scheme: Scheme, keep: NDArray[np.bool_], scope: NDArray[np.uint64]
+) -> Iterator[tuple[NDArray[np.int64], pa.Array, pa.Array, _Runs]]:
+    """Yield (row numbers, ids, text, runs) of the documents of a part that are kept."""
+    for numbers, batch, text in read_texts(task, ["id"], keep):
+        ids = batch.column("id")
+        yield numbers, ids, text, runs_of(ids, text, scheme, task.settings["buckets"], scope[numbers])
 
 
 def scatter_units(task: Task) -> None:
@@ -77,23 +77,24 @@ def scatter_units(task: Task) -> None:
     scheme = scheme_of(task.settings["kind"], task.settings["settings"])
     part = part_handle(task.settings["part"])
     keep = read_kept(task, task.input("documents").rows)
+    standing = read_standing(task, task.settings)
 
     def rows() -> Iterator[pa.RecordBatch]:
-        for _, batch, _, runs in _batches(task, scheme, keep):
-            task.flows["in"].add(batch.column("id"))
-            task.flows["kept"].add(batch.column("id"))
+        for numbers, ids, _, runs in _batches(task, scheme, keep, standing.scope):
+            task.flows["in"].add(ids)
+            task.flows["kept"].add(ids)
             task.stats["units"] += len(runs.texts)
-            documents = document_order(batch, task.settings["priorities"])[runs.texts]
+            documents = document_order(standing, numbers, ids)[runs.texts]
             yield count_rows(runs.keys.key, documents, part, by_document=scheme.counted == "documents")
 
     with task.write("run", "dedup/{key}-{number}.run") as output:
         output.rows = write_run(output.path, rows(), COUNT_ROW, KEY_SORT)
 
 
-def document_order(batch: pa.RecordBatch, priorities: Mapping[str, int]) -> NDArray[np.uint64]:
-    """Return (rank, id words) of each document of a batch (columns id and source), uint64 [rows, 3]: the smaller, the
+def document_order(standing: Standing, numbers: NDArray[np.int64], ids: pa.Array) -> NDArray[np.uint64]:
+    """Return (rank, id words) of the documents with these row numbers and ids, uint64 [rows, 3]: the smaller, the
     better."""
-    return np.column_stack([priority_rank(batch.column("source"), priorities), id_words(batch.column("id"))])
+    return np.column_stack([standing.priority[numbers], id_words(ids)])
 
 
 def count_rows(
@@ -137,9 +138,12 @@ def apply_cuts(task: Task) -> None:
     scheme = scheme_of(task.settings["kind"], task.settings["settings"])
     lookup = frequent_keys(task)
     written = CutsOfPart(task)
-    for numbers, batch, text, runs in _batches(task, scheme, written.keep):
-        ids = id_words(batch.column("id"))[runs.texts]
-        goes = chosen(runs.keys.key, ids, runs.texts, lookup, keep=scheme.keep, once_a_document=scheme.once_a_document)
+    scope = read_standing(task, task.settings).scope
+    for numbers, ids, text, runs in _batches(task, scheme, written.keep, scope):
+        holders = id_words(ids)[runs.texts]
+        goes = chosen(
+            runs.keys.key, holders, runs.texts, lookup, keep=scheme.keep, once_a_document=scheme.once_a_document
+        )
         gone = covered(runs.units, runs.keys.first[goes], scheme.span)
         cuts = unit_cuts(
             text, runs.units, gone, scheme.unit, collapse=scheme.unit == "lines" and not scheme.blank_units

@@ -89,16 +89,18 @@ class Loss(NamedTuple):
         return self.removed / self.documents if self.documents else 0.0
 
 
-def losses(receipts: Iterable[Receipt], by: str) -> list[Loss]:
-    """Return what a step took from each source or language (`by`), the largest share first."""
+def losses(receipts: Sequence[Receipt], by: str, earlier: Sequence[Receipt] = ()) -> list[Loss]:
+    """Return what a step took from each source or language (`by`), the largest share first. `earlier` are the receipts
+    of a round before in the same step, to which its documents came."""
     sums: dict[str, Counter[str]] = {}
-    for receipt in receipts:
-        for key, count in receipt.stats.items():
-            kind, *place = key.split("|")
-            if kind in ("before", "removed"):
-                source, language, unit = place
-                name = source if by == "source" else language
-                sums.setdefault(name, Counter())[f"{kind} {unit}"] += count
+    for counted, rounds in (("before", earlier or receipts), ("removed", [*earlier, *receipts])):
+        for receipt in rounds:
+            for key, count in receipt.stats.items():
+                kind, *place = key.split("|")
+                if kind == counted:
+                    source, language, unit = place
+                    name = source if by == "source" else language
+                    sums.setdefault(name, Counter())[f"{kind} {unit}"] += count
     found = [
         Loss(name, n["before documents"], n["removed documents"], n["before bytes"], n["removed bytes"])
         for name, n in sums.items()
@@ -106,18 +108,43 @@ def losses(receipts: Iterable[Receipt], by: str) -> list[Loss]:
     return sorted(found, key=lambda loss: (-loss.share, -loss.documents, loss.name))
 
 
-def check_alarm(step: str, receipts: Sequence[Receipt], alarm: AlarmSettings, run: str) -> None:
-    """Raise AlarmError if the step took a larger share of a source or language, or made a larger cluster, than `alarm`
-    allows. `run` is the run folder as it is shown."""
+def cut_bytes(receipts: Iterable[Receipt], by: str) -> dict[str, int]:
+    """Return how many bytes a step that cuts took out of the texts of each source or language (`by`)."""
+    found: Counter[str] = Counter()
+    for receipt in receipts:
+        for key, count in receipt.stats.items():
+            kind, *place = key.split("|")
+            if kind == "cut" and place[-1] == "bytes":
+                found[place[0] if by == "source" else place[1]] += count
+    return dict(found)
+
+
+def check_alarm(
+    step: str, receipts: Sequence[Receipt], alarm: AlarmSettings, run: str, earlier: Sequence[Receipt] = ()
+) -> None:
+    """Raise AlarmError if the step took a larger share of the documents of a source or language, cut a larger share out
+    of their texts, or made a larger cluster than `alarm` allows. `run` is the run folder as it is shown, `earlier` the
+    receipts of a round before in the same step."""
     broken: list[str] = []
     bounds = (("source", alarm.max_lost_share_per_source), ("language", alarm.max_lost_share_per_language))
     for by, bound in bounds:
-        groups = [loss for loss in losses(receipts, by) if not (by == "language" and loss.name == UNKNOWN)]
+        groups = [
+            loss
+            for loss in losses(receipts, by, earlier)
+            if loss.documents >= alarm.min_documents and not (by == "language" and loss.name == UNKNOWN)
+        ]
+        cut = cut_bytes(receipts, by)
         broken += [
             f"{by} {loss.name}: {loss.removed:,} of {loss.documents:,} documents would go ({loss.share:.2%}); "
             f"max_lost_share_per_{by} = {bound:g}"
             for loss in groups
-            if loss.documents >= alarm.min_documents and loss.share > bound
+            if loss.share > bound
+        ]
+        broken += [
+            f"{by} {loss.name}: {cut[loss.name]:,} of {loss.bytes:,} bytes would be cut "
+            f"({cut[loss.name] / loss.bytes:.2%}); max_lost_share_per_{by} = {bound:g}"
+            for loss in groups
+            if cut.get(loss.name, 0) > bound * loss.bytes
         ]
     broken += [
         f"the cluster of {kept}: {size:,} documents; max_cluster_size = {alarm.max_cluster_size}"
@@ -126,7 +153,8 @@ def check_alarm(step: str, receipts: Sequence[Receipt], alarm: AlarmSettings, ru
     ]
     if broken:
         more = [f"and {len(broken) - MAX_TOLD} more"] if len(broken) > MAX_TOLD else []
-        raise AlarmError(step, [*broken[:MAX_TOLD], *more], run)
+        commands = ("lines",) if cut_bytes(receipts, "source") else ("clusters", "audit")
+        raise AlarmError(step, [*broken[:MAX_TOLD], *more], run, commands)
 
 
 def alarm_of(choices: Mapping[str, DedupChoice], step: str) -> AlarmSettings:

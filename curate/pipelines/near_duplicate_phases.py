@@ -59,16 +59,17 @@ def find_near_duplicates(
     pipeline.signatures[reason.removeprefix(REASON)] = signatures
     older = older_files(pipeline.recipe, reason.removeprefix(REASON))
     executed = len(pipeline.driver.executed)
+    met: list[Receipt] = []
     if older:
         pipeline.older[reason.removeprefix(REASON)] = sorted({file.identity for file in older})
-        pipeline.apply_changes(reason, step.meet(older, signatures), phase=f"{reason}-older")
+        met = pipeline.apply_changes(reason, step.meet(older, signatures), phase=f"{reason}-older")
     sides = step.sides(signatures)
     edges = step.compare("verify", step.find_stars("", sides), sides)
     verified = [ref for receipt in edges for ref in receipt.files("run") if ref.rows]
     changes = step.compare("final", step.join(verified), sides) if verified else []
     if len(pipeline.driver.executed) > executed:
         pipeline.driver.progress.note(step.cost())
-    pipeline.apply_changes(reason, changes)
+    pipeline.apply_changes(reason, changes, earlier=met)
 
 
 class _Step:

@@ -243,9 +243,11 @@ class Pipeline:
         phase = "decide-" + "-".join(names)
         self.advance(phase, self.run_phase(phase[:80], specs))
 
-    def apply_changes(self, reason: str, changes: Sequence[Receipt], phase: str | None = None) -> None:
+    def apply_changes(
+        self, reason: str, changes: Sequence[Receipt], phase: str | None = None, earlier: Sequence[Receipt] = ()
+    ) -> list[Receipt]:
         """Bring what a dedup step found back to the verdicts of each part. `phase` names this where it is not the end
-        of the step."""
+        of the step, `earlier` is what such a round returned."""
         phase = phase or reason
         found, _ = self.gather(f"{phase}-changes", changes, CHANGE_SORT)
         specs = [
@@ -263,7 +265,8 @@ class Pipeline:
         arrived = sum(receipt.stats.get("changes", 0) for receipt in receipts)
         check_rows(f"{phase}-apply", sum(ref.rows for ref in found), arrived)
         step = reason.removeprefix("duplicate.")
-        check_alarm(step, receipts, alarm_of(self.recipe.dedup, step), storage.shown(self.driver.ledger.run))
+        alarm = alarm_of(self.recipe.dedup, step)
+        check_alarm(step, receipts, alarm, storage.shown(self.driver.ledger.run), earlier)
         before = self.parts
         self.advance(reason, receipts)
         rehydrate = self.recipe.mix.rehydrate
@@ -272,6 +275,7 @@ class Pipeline:
                 replace(part, clusters=part.verdicts, clusters_before=old.verdicts)
                 for part, old in zip(self.parts, before, strict=True)
             ]
+        return receipts
 
     def repeating(self, settings: dict[str, Any]) -> dict[str, Any]:
         """Return the settings of a task that counts or draws documents as often as an epoch holds them."""

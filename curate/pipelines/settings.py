@@ -155,8 +155,9 @@ class ShardSettings(Settings):
 
 
 class AlarmSettings(Settings):
-    """What a dedup step may take before the run stops: shares of the documents that came to the step, of each source
-    and language that has at least `min_documents` of them, and documents of one cluster. None of it shapes bytes."""
+    """What a dedup step may take before the run stops: shares of the documents that came to the step (and of their
+    bytes, where it cuts) of each source and language that has at least `min_documents` of them, and documents of one
+    cluster. None of it shapes bytes."""
 
     max_lost_share_per_source: float = Field(default=0.9, ge=0, le=1)
     max_lost_share_per_language: float = Field(default=0.9, ge=0, le=1)

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.dedup.keys import GroupSettings, one_array, priority_rank, quality_rank, scope_words
+from curate.dedup.keys import GroupSettings, Scope, one_array, priority_rank, quality_rank, scope_words
 from curate.engine.tasks import Task
 from curate.pipelines.parts import read_signals
 from curate.pipelines.settings import Recipe
@@ -42,22 +42,30 @@ def read_standing(task: Task, settings: Mapping[str, Any]) -> Standing:
     chosen = GroupSettings.model_validate(
         {key: value for key, value in settings["settings"].items() if key in GroupSettings.model_fields}
     )
-    columns = [SOURCE, *([LANGUAGE] if chosen.scope == "language" else [])]
+    columns = scope_columns(chosen.scope)
     columns += [chosen.quality] if chosen.quality else []
     signals = read_signals(task, list(dict.fromkeys(columns)))
     rows = len(signals)
     source = one_array(signals.column(SOURCE))
     quality = quality_rank(signals.column(chosen.quality)) if chosen.quality else np.zeros(rows, np.uint64)
-    scope = _scope(chosen, signals, source, settings["crawls"])
+    scope = scope_of(signals, chosen.scope, settings["crawls"])
     return Standing(priority_rank(source, settings["priorities"]), quality, scope)
 
 
-def _scope(chosen: GroupSettings, signals: pa.Table, source: pa.Array, crawls: Mapping[str, str]) -> NDArray[np.uint64]:
-    if chosen.scope == "global":
-        return np.zeros((len(source), 2), np.uint64)
-    if chosen.scope == "language":
+def scope_columns(scope: Scope) -> list[str]:
+    """Return the columns of a signals file that `scope_of` reads, and the source."""
+    return [SOURCE, *([LANGUAGE] if scope == "language" else [])]
+
+
+def scope_of(signals: pa.Table, scope: Scope, crawls: Mapping[str, str]) -> NDArray[np.uint64]:
+    """Return what tells apart the documents that may not meet, uint64 [rows, 2]. `crawls`: the crawl of each source,
+    where the scope is the crawl."""
+    if scope == "global":
+        return np.zeros((len(signals), 2), np.uint64)
+    if scope == "language":
         return scope_words(signals.column(LANGUAGE))
-    if chosen.scope == "source":
+    source = one_array(signals.column(SOURCE))
+    if scope == "source":
         return scope_words(source)
     encoded = source.dictionary_encode()
     names = pa.array([crawls[name] for name in encoded.dictionary.to_pylist()], pa.string())

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from pydantic import BaseModel
 
 from curate.dedup import DEDUPS
-from curate.dedup.keys import GroupSettings, Scope
+from curate.dedup.keys import GroupSettings, Scope, ScopeSettings
 from curate.filters.measures import CLEANERS, MEASURES
 from curate.filters.rules import Condition, Mistake, Place, ResolvedRule, Rule, resolve, signal_type_mistake
 from curate.filters.tables import Filter, suggestion
@@ -82,8 +82,9 @@ def _signals_of(step: Step) -> list[str]:
     """Return the full names of the signals that a step reads."""
     if isinstance(step, FilterStep):
         return [full for rule in step.rules for full in rule.signals()]
-    if isinstance(step, DedupStep) and isinstance(step.settings, GroupSettings):
-        return [*([step.settings.quality] if step.settings.quality else []), *scope_signals(step.settings.scope)]
+    if isinstance(step, DedupStep) and isinstance(step.settings, ScopeSettings):
+        quality = step.settings.quality if isinstance(step.settings, GroupSettings) else None
+        return [*([quality] if quality else []), *scope_signals(step.settings.scope)]
     return []
 
 

@@ -12,6 +12,7 @@ from curate.engine.tasks import check_rows
 from curate.pipelines.cut_phases import cut_parts, text_specs
 from curate.pipelines.cuts import FOUND_SORT
 from curate.pipelines.quarantine import BeginAgain
+from curate.pipelines.standing import standing_settings
 from curate.pipelines.substrings import CONTEXT_SORT, SPAN_SORT
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def find_substrings(pipeline: Pipeline, reason: str, kind: str, settings: Mappin
         "settings": settings,
         "version": DEDUPS[kind].version,
         "views": pipeline.views_to(view),
-        "priorities": {source.name: source.priority for source in pipeline.recipe.sources},
+        **standing_settings(pipeline.recipe, settings),
     }
 
     specs = text_specs(pipeline, "substring.scatter", common, view)

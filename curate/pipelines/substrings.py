@@ -19,16 +19,17 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.dedup.copies import KEY_SORT
-from curate.dedup.substring import Anchors, Passages, SubstringSettings, anchors, passage_cuts
+from curate.dedup.substring import Anchors, Passages, SubstringSettings, anchors, passage_bytes, passage_cuts
 from curate.engine.exchange import RunWriter, merge, write_run
 from curate.engine.tasks import Task
 from curate.pipelines.cut_files import CutsOfPart, too_little
 from curate.pipelines.cuts import COUNT_ROW, count_rows, document_order, frequent_keys
 from curate.pipelines.part_texts import read_texts
 from curate.pipelines.parts import part_handle, read_kept
+from curate.pipelines.standing import read_standing
 from curate.text.buffers import text_buffers
 
-CONTEXT_SORT: Final = ("key", "rank", "id_hi", "id_lo", "start")
+CONTEXT_SORT: Final = ("key", "scope", "rank", "id_hi", "id_lo", "start")
 CONTEXT_ROW = pa.schema(
     [
         *(pa.field(name, pa.uint64(), nullable=False) for name in (*CONTEXT_SORT, "part", "row")),
@@ -46,9 +47,10 @@ def settings_of(task: Task) -> SubstringSettings:
     return SubstringSettings.model_validate(task.settings["settings"])
 
 
-def _key(found: Anchors) -> Words:
-    """Return the keys of anchors as `count_keys` takes them, uint64 [anchors, 2]."""
-    return np.column_stack([found.key, np.zeros(len(found.key), dtype=np.uint64)])
+def anchor_keys(found: Anchors, scope: Words) -> Words:
+    """Return the keys of anchors as `count_keys` takes them, uint64 [anchors, 2]: only documents of one scope (uint64
+    [texts, 2]) share them."""
+    return np.column_stack([found.key, scope[found.texts(), 0]])
 
 
 def scatter_anchors(task: Task) -> None:
@@ -56,15 +58,17 @@ def scatter_anchors(task: Task) -> None:
     settings = settings_of(task)
     part = part_handle(task.settings["part"])
     keep = read_kept(task, task.input("documents").rows)
+    standing = read_standing(task, task.settings)
 
     def rows() -> Iterator[pa.RecordBatch]:
-        for _, batch, text in read_texts(task, ["id", "source"], keep):
-            task.flows["in"].add(batch.column("id"))
-            task.flows["kept"].add(batch.column("id"))
+        for numbers, batch, text in read_texts(task, ["id"], keep):
+            ids = batch.column("id")
+            task.flows["in"].add(ids)
+            task.flows["kept"].add(ids)
             found = anchors(text, settings.length_bytes)
             task.stats["units"] += len(found.key)
-            documents = document_order(batch, task.settings["priorities"])[found.texts()]
-            yield count_rows(_key(found), documents, part)
+            documents = document_order(standing, numbers, ids)[found.texts()]
+            yield count_rows(anchor_keys(found, standing.scope[numbers]), documents, part)
 
     with task.write("run", "dedup/{key}-{number}.run") as output:
         output.rows = write_run(output.path, rows(), COUNT_ROW, KEY_SORT)
@@ -75,28 +79,25 @@ def send_contexts(task: Task) -> None:
     settings = settings_of(task)
     part = part_handle(task.settings["part"])
     keep = read_kept(task, task.input("documents").rows)
+    standing = read_standing(task, task.settings)
     lookup = frequent_keys(task)
 
     def rows() -> Iterator[pa.RecordBatch]:
-        for numbers, batch, text in read_texts(task, ["id", "source"], keep):
+        for numbers, batch, text in read_texts(task, ["id"], keep):
             found = anchors(text, settings.length_bytes)
-            asked = np.flatnonzero(lookup.find(_key(found))[0])
+            keys = anchor_keys(found, standing.scope[numbers])
+            asked = np.flatnonzero(lookup.find(keys)[0])
             texts = found.texts()[asked]
-            order = document_order(batch, task.settings["priorities"])[texts]
+            order = document_order(standing, numbers, batch.column("id"))[texts]
             first, end = found.first[asked], found.last[asked] + settings.length_bytes
-            columns = [found.key[asked], order[:, 0], order[:, 1], order[:, 2], first.astype(np.uint64)]
+            columns = [*keys[asked].T, *order.T, first.astype(np.uint64)]
             columns += [np.full(len(asked), part, np.uint64), numbers[texts].astype(np.uint64)]
             # in slices: many passages of one text may be sent
             for at in range(0, len(asked), SLICE_ROWS):
                 cut = slice(at, at + SLICE_ROWS)
-                contexts = [
-                    text[row].as_buffer()[start:stop].to_pybytes()
-                    for row, start, stop in zip(
-                        texts[cut].tolist(), first[cut].tolist(), end[cut].tolist(), strict=True
-                    )
-                ]
                 arrays = [pa.array(column[cut]) for column in columns]
-                yield pa.record_batch([*arrays, pa.array(contexts, pa.large_binary())], schema=CONTEXT_ROW)
+                contexts = passage_bytes(text, texts[cut], first[cut], end[cut])
+                yield pa.record_batch([*arrays, contexts], schema=CONTEXT_ROW)
 
     with task.write("run", "dedup/{key}-{number}.run") as output:
         output.rows = write_run(output.path, rows(), CONTEXT_ROW, CONTEXT_SORT)
@@ -135,7 +136,8 @@ def _compare(batch: pa.RecordBatch, passages: Passages, length_bytes: int) -> tu
     base = int(bounds[0])
     starts = rows["start"].astype(np.int64)
     ids = np.column_stack([rows["id_hi"], rows["id_lo"]])
-    repeats, left = passages.compare(data[base : bounds[-1]], bounds - base, rows["key"], ids, starts)
+    keys = np.column_stack([rows["key"], rows["scope"]])
+    repeats, left = passages.compare(data[base : bounds[-1]], bounds - base, keys, ids, starts)
     begin = starts[repeats.context] + repeats.first
     end = starts[repeats.context] + repeats.last + length_bytes
     columns = [rows["part"][repeats.context], rows["row"][repeats.context]]
@@ -143,8 +145,7 @@ def _compare(batch: pa.RecordBatch, passages: Passages, length_bytes: int) -> tu
     found = pa.record_batch([pa.array(column) for column in columns], schema=SPAN_ROW)
     moved = {name: column[left.context] for name, column in rows.items()}
     moved["start"] = (starts[left.context] + left.first).astype(np.uint64)
-    edges = zip((bounds[left.context] + left.first).tolist(), (bounds[left.context] + left.last).tolist(), strict=True)
-    contexts = pa.array([data[first : last + length_bytes].tobytes() for first, last in edges], pa.large_binary())
+    contexts = passage_bytes(batch.column("context"), left.context, left.first, left.last + length_bytes)
     arrays = [pa.array(moved[name]) for name in CONTEXT_ROW.names[:-1]]
     return found, pa.record_batch([*arrays, contexts], schema=CONTEXT_ROW)
 

@@ -11,7 +11,8 @@ containment) of its shingles in the step's own settings, with
 
 Steps that compare no shingles (``exact``, ``url``, ``id``) are looked at through the default settings of ``minhash``:
 for ``url`` that tells how often captures of one page say different things. A text shorter than a shingle is one
-shingle. What was removed for a document of another run cannot be compared and is counted apart (*elsewhere*).
+shingle. What was removed for a document of an older run (``against``) is compared with the text there; where that run
+no longer holds it, it is counted apart (*elsewhere*).
 
 Memory is the ids and verdicts of one part, and the shingles of the sampled documents and their kept ones.
 """
@@ -26,7 +27,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.pipelines.guards import losses
-from curate.report.audit_sample import Node, Sample, draw_samples, end_of_chain, find_documents
+from curate.report.audit_sample import (
+    Kept,
+    Node,
+    Sample,
+    draw_samples,
+    find_documents,
+    find_kept,
+    older_runs,
+    step_order,
+)
 from curate.report.audit_texts import (
     Lens,
     Looked,
@@ -38,7 +48,7 @@ from curate.report.audit_texts import (
     similarities,
 )
 from curate.report.interval import Interval, clopper_pearson
-from curate.report.run_folder import PartFiles, Phase, RunFolder, read_run
+from curate.report.run_folder import DedupRounds, PartFiles, RunFolder, read_run
 
 MAX_SAMPLE: Final = 100_000
 
@@ -79,8 +89,8 @@ class Rate(NamedTuple):
 
 
 class StepAudit(NamedTuple):
-    """The audit of one step: `removed` documents in all, `sampled` of them; `elsewhere` were removed for a document
-    that this run does not hold.
+    """The audit of one step: `removed` documents in all, `sampled` of them. `older` were compared with a document of
+    an older run, `elsewhere` were removed for one that no run holds.
 
     `rate` is against the document that each was removed for, `end` against the one that is left for it; `chained` are
     those where the two differ, `gone` those for which this run has none left, by the reason that dropped the last one.
@@ -92,6 +102,7 @@ class StepAudit(NamedTuple):
     similarity: str
     removed: int
     sampled: int
+    older: int
     elsewhere: int
     rate: Rate
     end: Rate
@@ -137,13 +148,22 @@ def read_audit(
     Raises RecipeError for a folder that is no run and a step that it does not have.
     """
     folder = read_run(run)
-    phases = folder.dedup_steps(step)
+    steps = folder.dedup_steps(step)
     parts = folder.parts()
-    samples = draw_samples(folder, parts, phases, min(sample, MAX_SAMPLE), seed)
-    found = find_documents(folder, parts, [kept for one in samples.values() for kept in one.kept_ids()])
+    samples = draw_samples(folder, parts, steps, min(sample, MAX_SAMPLE), seed)
+    named = {kept for one in samples.values() for kept in one.kept_ids()}
+    here = find_documents(folder, parts, named)
+    named |= {node.kept for node in here.values() if node.kept is not None}
+    older: dict[bytes, Node] = {}
+    own = len(parts)
+    for run_before in older_runs(folder):
+        held = run_before.parts()
+        older |= find_kept(run_before, held, named, len(parts))
+        parts += held
+    kept = Kept(here, older, step_order(folder.recipe))
     return [
-        _audit(folder, parts, name, phase, samples[name], found, threshold, number)
-        for name, phase in phases.items()
+        _audit(folder, parts, own, rounds, samples[name], kept, threshold, number)
+        for name, rounds in steps.items()
         if len(samples[name].rows)
     ]
 
@@ -151,26 +171,27 @@ def read_audit(
 def _audit(
     folder: RunFolder,
     parts: Sequence[PartFiles],
-    step: str,
-    phase: Phase,
+    own: int,
+    rounds: DedupRounds,
     sample: Sample,
-    found: Mapping[bytes, Node],
+    kept: Kept,
     threshold: float | None,
     number: int,
 ) -> StepAudit:
+    step = rounds.name
     lens = lens_of(folder.recipe, step)
     bound = lens.settings.threshold if threshold is None else threshold
     pairs = zip(sample.places(), sample.kept_ids(), strict=True)
-    here = [(place, kept) for place, kept in pairs if kept in found]
-    direct = [(place, found[kept].place) for place, kept in here]
-    ends = [end_of_chain(found, kept) for _, kept in here]
-    final = [(place, end.place) for (place, _), end in zip(here, ends, strict=True)]
-    looked = look_at(folder, parts, lens, {place for pair in (*direct, *final) for place in pair})
+    found = [(place, node) for place, identity in pairs if (node := kept.named(identity, step)) is not None]
+    direct = [(place, node.place) for place, node in found]
+    ends = [kept.at_end(node) for _, node in found]
+    final = [(place, end.place) for (place, _), end in zip(found, ends, strict=True)]
+    looked = look_at(parts, lens, {place for pair in (*direct, *final) for place in pair})
     near = similarities(looked, direct, lens.settings)
     at_end = similarities(looked, final, lens.settings)
     left = np.array([end.reason is None for end in ends], dtype=bool)
-    sources = np.array([looked[place].source for place, _ in here], dtype=object)
-    total = sum(loss.removed for loss in losses(phase.done, "source"))
+    sources = np.array([looked[place].source for place, _ in found], dtype=object)
+    total = sum(loss.removed for loss in losses(rounds.own, "source", rounds.older))
     whole = len(sample.rows) == total
     return StepAudit(
         step=step,
@@ -178,13 +199,14 @@ def _audit(
         similarity=lens.settings.similarity,
         removed=total,
         sampled=len(sample.rows),
-        elsewhere=len(sample.rows) - len(here),
+        older=sum(node.place.part >= own for _, node in found),
+        elsewhere=len(sample.rows) - len(found),
         rate=_rate(near < bound, whole),
         end=_rate(at_end[left] < bound, whole),
         chained=sum(one != other for one, other in zip(direct, final, strict=True)),
         gone=dict(sorted(Counter(end.reason for end in ends if end.reason is not None).items())),
         sources={name: _rate(near[sources == name] < bound, whole) for name in sorted(set(sources.tolist()))},
-        examples=_examples(folder, parts, lens, looked, direct, near, number),
+        examples=_examples(parts, lens, looked, direct, near, number),
     )
 
 
@@ -197,7 +219,6 @@ def _rate(false: NDArray[np.bool_], whole: bool) -> Rate:
 
 
 def _examples(
-    folder: RunFolder,
     parts: Sequence[PartFiles],
     lens: Lens,
     looked: Mapping[Place, Looked],
@@ -207,7 +228,7 @@ def _examples(
 ) -> list[Example]:
     """Return the least similar pairs, and from where their texts differ."""
     order = sorted(range(len(pairs)), key=lambda at: (similarity[at], looked[pairs[at][0]].id, pairs[at][0]))[:number]
-    texts = beginnings(folder, parts, lens, {place for at in order for place in pairs[at]})
+    texts = beginnings(parts, lens, {place for at in order for place in pairs[at]})
     examples = []
     for at in order:
         passages = first_difference(*(texts[place] for place in pairs[at]))

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from curate import storage
 from curate.pipelines.mixing import selection_keys
 from curate.pipelines.views import TEXT_DIGEST, flat
 from curate.report.audit_texts import Place
 from curate.report.rows import read_columns
-from curate.report.run_folder import DUPLICATE, PartFiles, RunFolder
+from curate.report.run_folder import DUPLICATE, RECIPE_FILE, PartFiles, RunFolder, read_run
 from curate.schema import ID, id_words, ids_from_words
 
 ID_STEP: Final = "id"
@@ -114,12 +115,64 @@ def find_documents(folder: RunFolder, parts: Sequence[PartFiles], ids: Iterable[
     return found
 
 
-def end_of_chain(found: Mapping[bytes, Node], identity: bytes) -> Node:
-    """Return the document that stands for `identity` at the end: itself, or what it was removed for, and so on."""
-    node = found[identity]
-    while _is_removed(node) and node.kept is not None and node.kept in found:
-        node = found[node.kept]
-    return node
+def older_runs(folder: RunFolder) -> list[RunFolder]:
+    """Return the runs that a run went against, as far as their folders still say what is in them."""
+    named = [uri for table in folder.recipe.get("dedup", {}).values() for uri in table.get("against", ())]
+    return [read_run(uri) for uri in dict.fromkeys(named) if storage.exists(storage.join(uri, RECIPE_FILE))]
+
+
+def find_kept(folder: RunFolder, parts: Sequence[PartFiles], ids: Iterable[bytes], first: int) -> dict[bytes, Node]:
+    """Return the documents of some ids that an older run kept and still holds; its parts are numbered from `first`."""
+    values = pa.array(sorted(set(ids)), ID)
+    found = {}
+    for index, part in enumerate(parts, first):
+        files = [ref for ref in (part.verdicts, part.documents) if ref is not None]
+        if len(files) < 2 or not all(storage.exists(storage.join(part.run, ref.path)) for ref in files):
+            continue
+        table = read_columns(folder, files[0], ["id", "keep"])
+        hit = pc.and_(pc.is_in(table.column("id"), values), table.column("keep"))
+        for row in np.flatnonzero(hit.to_numpy()).tolist():
+            found[table.column("id")[row].as_py()] = Node(Place(index, row), None, None)
+    return found
+
+
+class Kept(NamedTuple):
+    """Where removals lead: the documents of this run by id, those that older runs kept, and the place of each step in
+    the recipe, by its name."""
+
+    here: Mapping[bytes, Node]
+    older: Mapping[bytes, Node]
+    order: Mapping[str, int]
+
+    def named(self, identity: bytes, step: str) -> Node | None:
+        """Return the document for which `step` removed another one: that of this run if it came through the step
+        itself, else that of an older run, which may hold the same record; None if no run has it."""
+        node = self.here.get(identity)
+        return node if node is not None and self._came_through(node, step) else self.older.get(identity)
+
+    def at_end(self, node: Node) -> Node:
+        """Return the document that stands for another one at the end: itself, or what it was removed for, and so on.
+
+        Each link was removed by a later step than the one before it, so there is an end.
+        """
+        while _is_removed(node) and node.kept is not None:
+            following = self.named(node.kept, (node.reason or "").removeprefix(DUPLICATE))
+            if following is None:
+                break
+            node = following
+        return node
+
+    def _came_through(self, node: Node, step: str) -> bool:
+        if node.reason is None:
+            return True
+        name = node.reason.removeprefix(DUPLICATE) if _is_removed(node) else node.reason.partition(".")[0]
+        # what is lost to a crash may be so at any time
+        return self.order.get(name, len(self.order)) > self.order[step]
+
+
+def step_order(recipe: Mapping[str, Any]) -> dict[str, int]:
+    """Return the place of each step of a resolved recipe (a TOML table), by its name; every run begins with ``id``."""
+    return {name: place for place, name in enumerate((ID_STEP, *recipe.get("steps", ())))}
 
 
 def _is_removed(node: Node) -> bool:

@@ -19,7 +19,7 @@ from curate.dedup.similarity import exact_similarity
 from curate.filters.measures import CLEANERS
 from curate.pipelines.part_texts import stored_texts
 from curate.pipelines.views import EXTRACTED
-from curate.report.run_folder import PartFiles, RunFolder
+from curate.report.run_folder import PartFiles
 
 READ_CHARACTERS: Final = 1 << 20
 """How far into two texts their first difference is looked for."""
@@ -69,7 +69,7 @@ def lens_of(recipe: Mapping[str, Any], step: str) -> Lens:
 
 
 def read_texts(
-    folder: RunFolder, parts: Sequence[PartFiles], lens: Lens, places: Iterable[Place]
+    parts: Sequence[PartFiles], lens: Lens, places: Iterable[Place]
 ) -> Iterator[tuple[list[Place], pa.Table, pa.Array]]:
     """Yield (places, their id, url and source, their text in the view of `lens`), a row group at a time."""
     wanted: dict[int, set[int]] = {}
@@ -79,16 +79,16 @@ def read_texts(
         part = parts[number]
         chosen = np.zeros(part.documents.rows, dtype=bool)
         chosen[sorted(wanted[number])] = True
-        edits = {view: storage.join(folder.uri, ref.path) for view, ref in part.edits.items() if view in lens.views}
-        uri = storage.join(folder.uri, part.documents.path)
+        edits = {view: storage.join(part.run, ref.path) for view, ref in part.edits.items() if view in lens.views}
+        uri = storage.join(part.run, part.documents.path)
         for rows, batch, text in stored_texts(uri, edits, lens.views, ["id", "url", "source"], chosen):
             yield [Place(number, row) for row in rows.tolist()], pa.Table.from_batches([batch]), text
 
 
-def look_at(folder: RunFolder, parts: Sequence[PartFiles], lens: Lens, places: Iterable[Place]) -> dict[Place, Looked]:
+def look_at(parts: Sequence[PartFiles], lens: Lens, places: Iterable[Place]) -> dict[Place, Looked]:
     """Return what is to be compared of some documents."""
     looked = {}
-    for here, table, text in read_texts(folder, parts, lens, places):
+    for here, table, text in read_texts(parts, lens, places):
         found = shingles(text, lens.settings.ngram, lens.settings.unit)
         forms = comparable(text)
         for at, (place, one) in enumerate(zip(here, table.to_pylist(), strict=True)):
@@ -112,10 +112,10 @@ def similarities(
     return np.where(equal, 1.0, found)
 
 
-def beginnings(folder: RunFolder, parts: Sequence[PartFiles], lens: Lens, places: Iterable[Place]) -> dict[Place, str]:
+def beginnings(parts: Sequence[PartFiles], lens: Lens, places: Iterable[Place]) -> dict[Place, str]:
     """Return the first `READ_CHARACTERS` of some texts, with white space collapsed."""
     texts: dict[Place, str] = {}
-    for here, _, text in read_texts(folder, parts, lens, places):
+    for here, _, text in read_texts(parts, lens, places):
         cut = pc.utf8_slice_codeunits(text, 0, READ_CHARACTERS).to_pylist()
         texts |= {place: " ".join(one.split()) for place, one in zip(here, cut, strict=True)}
     return texts

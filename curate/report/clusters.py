@@ -18,7 +18,7 @@ from curate.engine.tasks import FileRef, Receipt
 from curate.pipelines.guards import LARGEST, Loss, largest_clusters, losses
 from curate.pipelines.views import flat
 from curate.report.rows import read_columns, read_rows, with_beginnings
-from curate.report.run_folder import DUPLICATE, Phase, RunFolder, read_run
+from curate.report.run_folder import DUPLICATE, DedupRounds, Phase, RunFolder, read_run
 from curate.report.stats import Amount, tallied_cells
 from curate.schema import ID, id_words
 
@@ -74,13 +74,14 @@ class Cluster(NamedTuple):
 
 
 class StepClusters(NamedTuple):
-    """One dedup step: what came in, what it removed, and where that lay. `complete` is false while parts are missing;
-    counts are then of the others."""
+    """One dedup step: what came in, what it removed, and where that lay. `older` were removed for documents of older
+    runs, and are in no cluster. `complete` is false while parts are missing; counts are then of the others."""
 
     step: str
     complete: bool
     documents: int
     removed: int
+    older: int
     histogram: Sequence[Bucket]
     sources: Sequence[Group]
     languages: Sequence[Group]
@@ -93,6 +94,7 @@ class StepClusters(NamedTuple):
             "complete": self.complete,
             "documents": self.documents,
             "removed": self.removed,
+            "older": self.older,
             "histogram": [bucket._asdict() for bucket in self.histogram],
             "sources": [group.to_json() for group in self.sources],
             "languages": [group.to_json() for group in self.languages],
@@ -110,28 +112,28 @@ def read_clusters(run: str, step: str | None = None, *, number: int = 5, members
     """
     folder = read_run(run)
     cells = tallied_cells(folder)
-    return [_step(folder, name, phase, cells, number, members) for name, phase in folder.dedup_steps(step).items()]
+    return [_step(folder, rounds, cells, number, members) for rounds in folder.dedup_steps(step).values()]
 
 
 def _step(
     folder: RunFolder,
-    step: str,
-    phase: Phase,
+    rounds: DedupRounds,
     cells: Mapping[tuple[str, str, str], Amount],
     number: int,
     members: int,
 ) -> StepClusters:
-    receipts = phase.done
-    sources = losses(receipts, "source")
+    own, older = rounds.own, rounds.older
+    sources = losses(own, "source", older)
     return StepClusters(
-        step=step,
-        complete=phase.complete,
+        step=rounds.name,
+        complete=rounds.complete,
         documents=sum(loss.documents for loss in sources),
         removed=sum(loss.removed for loss in sources),
-        histogram=_histogram(receipts),
-        sources=_groups(sources, cells, step, 0),
-        languages=_groups(losses(receipts, "language"), cells, step, 1),
-        largest=_largest(folder, step, phase, number, members),
+        older=sum(loss.removed for loss in losses(older, "source")),
+        histogram=_histogram(own),
+        sources=_groups(sources, cells, rounds.name, 0),
+        languages=_groups(losses(own, "language", older), cells, rounds.name, 1),
+        largest=_largest(folder, rounds, number, members),
     )
 
 
@@ -166,19 +168,19 @@ class _Found(NamedTuple):
     row: int
 
 
-def _largest(folder: RunFolder, step: str, phase: Phase, number: int, members: int) -> list[Cluster]:
+def _largest(folder: RunFolder, rounds: DedupRounds, number: int, members: int) -> list[Cluster]:
     """Return the largest clusters with their kept document and the members that are least similar to it."""
-    top = largest_clusters(phase.done, number)
+    top = largest_clusters(rounds.own, number)
     wanted = pa.array([bytes.fromhex(kept) for _, kept in top], ID)
     heads: dict[bytes, _Found] = {}
     removed: dict[bytes, list[_Found]] = {}
-    for part, verdicts in _verdict_files(phase):
+    for part, verdicts in _verdict_files(rounds.last):
         table = read_columns(folder, verdicts, ["id", "keep", "reason", "kept_id", "similarity"]).combine_chunks()
         is_head = pc.and_(table.column("keep"), pc.is_in(table.column("id"), wanted))
         for row in np.flatnonzero(is_head.to_numpy()).tolist():
             identity = table.column("id")[row].as_py()
             heads[identity] = _Found(1.0, identity, part, row)
-        mine = pc.equal(table.column("reason"), DUPLICATE + step).fill_null(False)
+        mine = pc.equal(table.column("reason"), DUPLICATE + rounds.name).fill_null(False)
         for kept in wanted.to_pylist():
             of_kept = pc.and_(mine, pc.equal(table.column("kept_id"), pa.scalar(kept, ID)).fill_null(False))
             found = _least_similar(table, np.flatnonzero(of_kept.to_numpy()), part, members)

@@ -11,8 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from curate import storage
 from curate.dedup.substring import SubstringSettings, anchors
@@ -21,6 +23,8 @@ from curate.errors import RecipeError
 from curate.filters.tables import suggestion
 from curate.pipelines.cuts import runs_of, scheme_of
 from curate.pipelines.part_texts import stored_texts
+from curate.pipelines.standing import scope_columns, scope_of
+from curate.pipelines.substrings import anchor_keys
 from curate.report.rows import read_columns
 from curate.report.run_folder import Phase, RunFolder, read_run
 from curate.report.terminal import place_text
@@ -127,7 +131,9 @@ def _texts(folder: RunFolder, phase: Phase, top: Sequence[Mapping[str, Any]]) ->
     for part in folder.parts():
         if not wanted:
             break
-        ids = read_columns(folder, part.signals, ["id"]).column("id")
+        scope = settings["settings"]["scope"]
+        signals = read_columns(folder, part.signals, ["id", *scope_columns(scope)])
+        ids = signals.column("id")
         here = pc.is_in(ids, pa.array(list(wanted), ID)).to_numpy()
         if not here.any():
             continue
@@ -135,27 +141,34 @@ def _texts(folder: RunFolder, phase: Phase, top: Sequence[Mapping[str, Any]]) ->
             view: storage.join(folder.uri, ref.path) for view, ref in part.edits.items() if view in settings["views"]
         }
         uri = storage.join(folder.uri, part.documents.path)
-        for _, batch, text in stored_texts(uri, edits, settings["views"], ["id", "source"], here):
-            for key, value in _keyed(batch, text, settings):
+        scopes = scope_of(signals, scope, settings["crawls"])
+        for numbers, batch, text in stored_texts(uri, edits, settings["views"], ["id"], here):
+            for key, value in _keyed(batch.column("id"), text, scopes[numbers], settings):
                 found.setdefault(key, value)
         for identity in ids.filter(pa.array(here)).to_pylist():
             wanted.pop(identity, None)
     return found
 
 
-def _keyed(batch: pa.RecordBatch, text: pa.Array, settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _keyed(
+    ids: pa.Array, text: pa.Array, scope: NDArray[np.uint64], settings: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
     """Yield (key in hexadecimal, text) of every unit or passage of some documents."""
     if "kind" not in settings:
         length = SubstringSettings.model_validate(settings["settings"]).length_bytes
         known = anchors(text, length)
-        columns = (known.key, known.texts(), known.first, known.last)
-        for key, row, first, last in zip(*(column.tolist() for column in columns), strict=True):
+        columns = (anchor_keys(known, scope), known.texts(), known.first, known.last)
+        for words, row, first, last in zip(*(column.tolist() for column in columns), strict=True):
             # what all passages of the anchor have in common
             passage = text[row].as_buffer()[last : min(first + length, last + TEXT_CHARACTERS)].to_pybytes()
-            yield f"{key:016x}{0:016x}", passage.decode(errors="ignore").strip()
+            yield _hexadecimal(words), passage.decode(errors="ignore").strip()
         return
     scheme = scheme_of(settings["kind"], settings["settings"])
-    runs = runs_of(batch, text, scheme, settings["buckets"], settings["sources"])
+    runs = runs_of(ids, text, scheme, settings["buckets"], scope)
     texts = unit_texts(text, runs.units, runs.keys.first, scheme.span)
     for words, value in zip(runs.keys.key.tolist(), texts, strict=True):
-        yield "".join(f"{word:016x}" for word in words), value[:TEXT_CHARACTERS]
+        yield _hexadecimal(words), value[:TEXT_CHARACTERS]
+
+
+def _hexadecimal(words: Sequence[int]) -> str:
+    return "".join(f"{word:016x}" for word in words)

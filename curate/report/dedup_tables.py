@@ -32,6 +32,7 @@ def show_clusters(console: Console, steps: Iterable[StepClusters]) -> None:
             console.print()
         share = share_text(step.removed, step.documents)
         told = f"{count_text(step.documents)} in, {count_text(step.removed)} removed ({share})"
+        told += f", {count_text(step.older)} of them for older runs" if step.older else ""
         console.print(
             Text(f"{printable(step.step)}: {told}" + ("" if step.complete else ", not complete"), style="bold")
         )
@@ -117,8 +118,10 @@ def _notes(audit: StepAudit) -> Text:
     told += [
         f"{count_text(count)} have none left: {printable(reason)} dropped it" for reason, count in audit.gone.items()
     ]
+    if audit.older:
+        told.append(f"{count_text(audit.older)} were removed for a document of an older run, and compared with it")
     if audit.elsewhere:
-        told.append(f"{count_text(audit.elsewhere)} were removed for a document of another run")
+        told.append(f"{count_text(audit.elsewhere)} were removed for a document that no run holds any more")
     return text.append("; ".join(told), style="not bold")
 
 

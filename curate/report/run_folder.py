@@ -53,12 +53,44 @@ class Phase:
 
 
 @dataclass(frozen=True)
+class DedupRounds:
+    """The phases in which a dedup step dropped documents: one, or one for older runs before it."""
+
+    name: str
+    phases: Sequence[Phase]
+
+    @property
+    def last(self) -> Phase:
+        """The last phase that has begun."""
+        return self.phases[-1]
+
+    @property
+    def complete(self) -> bool:
+        """Whether the step is done."""
+        return self.last.complete and self.last.name == f"{DUPLICATE}{self.name}-apply"
+
+    @property
+    def older(self) -> list[Receipt]:
+        """The receipts of what went for older runs."""
+        final = f"{DUPLICATE}{self.name}-apply"
+        return [receipt for phase in self.phases if phase.name != final for receipt in phase.done]
+
+    @property
+    def own(self) -> list[Receipt]:
+        """The receipts of what went for documents of this run."""
+        final = f"{DUPLICATE}{self.name}-apply"
+        return [receipt for phase in self.phases if phase.name == final for receipt in phase.done]
+
+
+@dataclass(frozen=True)
 class PartFiles:
     """One documents file of a run and what lies beside it, row for row; no `verdicts` before the first decision.
 
-    `measured` are signals of views that came after a global step, `edits` the edits that make such a view, by name.
+    `run` is the folder that the paths begin in; `measured` are signals of views that came after a global step, `edits`
+    the edits that make such a view, by name.
     """
 
+    run: str
     name: str
     documents: FileRef
     signals: FileRef
@@ -101,15 +133,16 @@ class RunFolder:
                 found[resolved.reason] = resolved
         return found
 
-    def dedup_steps(self, step: str | None = None) -> dict[str, Phase]:
-        """Return by name, in order, the last phase of each dedup step that has begun it, or of one `step` alone.
+    def dedup_steps(self, step: str | None = None) -> dict[str, DedupRounds]:
+        """Return by name, in order, each dedup step that has begun to drop documents, or one `step` alone.
 
         Raises RecipeError if there is none, or none of this name.
         """
-        steps = {
-            str(phase.tasks[0]["settings"]["reason"]).removeprefix(DUPLICATE): phase
-            for phase in self.of_stage("duplicates.apply")
-        }
+        rounds: dict[str, list[Phase]] = {}
+        for phase in self.of_stage("duplicates.apply"):
+            name = str(phase.tasks[0]["settings"]["reason"]).removeprefix(DUPLICATE)
+            rounds.setdefault(name, []).append(phase)
+        steps = {name: DedupRounds(name, phases) for name, phases in rounds.items()}
         if not steps:
             raise RecipeError(f"{place_text(self.uri)}: no dedup step is done yet ({self.unfinished})")
         if step is None:
@@ -142,7 +175,7 @@ class RunFolder:
                 for documents, signals in zip(receipt.files("documents"), receipt.files("signals"), strict=True):
                     name = documents.path.rpartition("/")[2].removesuffix(".parquet")
                     beside = (verdicts.get(name), measured.get(name, ()), edits.get(name, {}))
-                    parts.append(PartFiles(name, documents, signals, *beside))
+                    parts.append(PartFiles(self.uri, name, documents, signals, *beside))
         return parts
 
 

@@ -188,9 +188,9 @@ def _examples(
         for cosine, one, other in total.pairs
     ]
     wanted = {place for _, one, other in pairs for place in (one, other)}
-    texts = beginnings(folder, parts, lens, wanted)
+    texts = beginnings(parts, lens, wanted)
     sides: dict[Place, dict[str, Any]] = {}
-    for here, table, _ in read_texts(folder, parts, lens, wanted):
+    for here, table, _ in read_texts(parts, lens, wanted):
         sides |= dict(zip(here, table.to_pylist(), strict=True))
     examples = []
     for cosine, removed, kept in pairs:

@@ -13,20 +13,20 @@ from curate.dedup.substring import SubstringSettings
 
 def test_without_a_preset_it_is_llama_3s() -> None:
     settings = LinesSettings()
-    assert settings.scheme() == LinesSettings(preset="llama3", group="buckets").scheme()
+    assert settings.scheme() == LinesSettings(preset="llama3").scheme()
     assert (settings.max_count, settings.count, settings.keep) == (6, "occurrences", "none")
-    assert (settings.group, settings.bucket_documents) == ("buckets", 30_000_000)
+    assert (settings.scope, settings.bucket_documents) == ("global", 30_000_000)
 
 
 def test_ccnet_counts_documents_and_empty_lines_and_keeps_none() -> None:
     scheme = LinesSettings(preset="ccnet").scheme()
-    assert scheme == Scheme("lines", 1, "ccnet", "documents", 1, "none", True, "all", 30_000_000, 1)
+    assert scheme == Scheme("lines", 1, "ccnet", "documents", 1, "none", True, "global", "all", 1)
     assert scheme.once_a_document
 
 
-def test_c4_keeps_one_copy_and_blank_lines() -> None:
+def test_c4_keeps_one_copy_and_blank_lines_and_documents_of_three_sentences() -> None:
     scheme = LinesSettings(preset="c4").scheme()
-    assert scheme == Scheme("lines", 1, "lower", "occurrences", 1, "first", False, "all", 30_000_000, 1)
+    assert scheme == Scheme("lines", 1, "lower", "occurrences", 1, "first", False, "global", "all", 1, 0, 3)
 
 
 def test_spans_are_three_sentences_with_the_bounds_of_datatrove() -> None:
@@ -37,13 +37,12 @@ def test_spans_are_three_sentences_with_the_bounds_of_datatrove() -> None:
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_keys_beside_a_preset_change_it_and_written_out_it_loads_again(preset: Any) -> None:
-    changed = LinesSettings(preset=preset, group="source", bucket_documents=10)
-    assert changed.group == "source"
+    changed = LinesSettings(preset=preset, scope="language", bucket_documents=10)
     assert LinesSettings.model_validate(changed.model_dump()) == changed
-    assert (
-        changed.scheme()._replace(group="all", bucket_documents=1)
-        == LinesSettings(preset=preset, group="all", bucket_documents=1).scheme()
-    )
+    as_published = LinesSettings(preset=preset)
+    assert LinesSettings.model_validate(as_published.model_dump()) == as_published
+    bucket = as_published.bucket_documents
+    assert changed.scheme()._replace(scope="global", bucket_documents=bucket) == as_published.scheme()
 
 
 @pytest.mark.parametrize(
@@ -53,6 +52,8 @@ def test_keys_beside_a_preset_change_it_and_written_out_it_loads_again(preset: A
         ({"keep": "first"}, 'keep = "first" goes with max_count = 1, not 6'),
         ({"preset": "c5"}, "'ccnet', 'llama3' or 'c4'"),
         ({"max_count": 0}, "greater than or equal to 1"),
+        ({"bucket_documents": 0}, "greater than or equal to 1"),
+        ({"bucket_documents": "some"}, "'all'"),
         ({"normalise": "none"}, "'strip', 'lower', 'ccnet' or 'comparable'"),
         ({"min_length": 3}, "Extra inputs are not permitted"),
     ],

@@ -54,7 +54,7 @@ def dedup(texts: Sequence[str], size: int, chunk: int = 1 << 30, **memory: int) 
             part = entries[start : start + chunk]
             bounds = np.cumsum([0, *(len(entry[3]) for entry in part)])
             whole = np.frombuffer(b"".join(entry[3] for entry in part), dtype=np.uint8)
-            keys = np.array([entry[0] for entry in part], dtype=np.uint64)
+            keys = np.array([(entry[0], 0) for entry in part], dtype=np.uint64)
             ids = np.array([(0, entry[1]) for entry in part], dtype=np.uint64)
             starts = np.array([entry[2] for entry in part], dtype=np.int64)
             repeats, left = passages.compare(whole, bounds, keys, ids, starts)
@@ -117,6 +117,21 @@ def test_a_passage_just_as_long_goes_and_one_byte_less_stays() -> None:
 def test_a_run_of_one_character_keeps_its_first_passage() -> None:
     assert dedup(["a" * 1000], 50) == ["a" * 50]
     assert dedup(["ab" * 500, "ab" * 30], 50) == ["ab" * 25, ""]
+
+
+@pytest.mark.parametrize("size", [16, 50, 200])
+@pytest.mark.parametrize("period", [1, 2, 7, 24, 25, 26, 99, 100, 101])
+def test_a_text_that_repeats_itself_sends_no_more_than_others(size: int, period: int) -> None:
+    dice = np.random.default_rng(period)
+    text = "".join(map(chr, dice.integers(97, 123, period))) * (20_000 // period)
+    found = anchors(pa.array([text], pa.large_string()), size)
+    assert len(found.key) * size / len(text) < 5
+    sent = found.last - found.first + size
+    assert sent.max() < 2 * size
+    assert sent.sum() < 6 * len(text)
+    # what repeats is still known to: no key that holds a repeat is there once
+    if 2 * size + period < len(text):
+        assert np.unique(found.key, return_counts=True)[1].min() > 1
 
 
 @pytest.mark.parametrize("size", [16, 50, 200])

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,6 +18,7 @@ import pytest
 from curate.dedup.substring import Passages, anchors
 from curate.engine.driver import Driver
 from curate.engine.tasks import BATCH, DOCUMENT, Job, TaskSpec, run_task
+from curate.errors import AlarmError
 from curate.pipelines import substrings
 from curate.pipelines.part_texts import stored_texts
 from curate.pipelines.recipe import Recipe, load_recipe, view_names
@@ -63,7 +63,12 @@ def dedup(tmp_path: pathlib.Path) -> Dedup:
     runs = iter(range(1000))
 
     def start(
-        files: Iterable[Mapping[str, str]], step: str, settings: str = "", engine: str = "", read: str = ""
+        files: Iterable[Mapping[str, str]],
+        step: str,
+        settings: str = "",
+        engine: str = "",
+        read: str = "",
+        crawls: Sequence[str] = (),
     ) -> dict[str, Cut]:
         number = next(runs)
         folder = tmp_path / f"run-{number}"
@@ -74,6 +79,7 @@ def dedup(tmp_path: pathlib.Path) -> Dedup:
             path.write_text("".join(json.dumps(row) + "\n" for row in rows))
             sources.append(
                 f'[[sources]]\nname = "s{place}"\ninput = ["{path}"]\nmeta = ["name"]\npriority = {-place}\n'
+                + (f'crawl = "{crawls[place]}"\n' if crawls else "")
             )
         recipe = tmp_path / "cut.toml"
         recipe.write_text(
@@ -132,7 +138,9 @@ def plain_lines(files: list[Mapping[str, str]], scheme: str, max_count: int) -> 
                 stays = counts[one] <= max_count and not (scheme == "ccnet" and one in seen)
             kept += [line] if stays else []
             seen.add(one)
-        left[name] = "\n".join(kept)
+        # in these texts every line is a sentence
+        if scheme != "c4" or len(kept) == len(lines[name]) or len(kept) >= 3:
+            left[name] = "\n".join(kept)
     return {name: text for name, text in left.items() if text.strip()}
 
 
@@ -162,10 +170,16 @@ def test_what_is_left_is_what_the_definition_leaves(dedup: Dedup, scheme: str, m
     assert dropped == {"duplicate.lines"}
 
 
-@pytest.mark.parametrize("step", ["lines", "c4_spans"])
-def test_units_partitions_and_files_change_nothing(dedup: Dedup, step: str) -> None:
+@pytest.mark.parametrize(
+    ("step", "settings"),
+    [
+        ("lines", 'preset = "c4"'),
+        ("c4_spans", "sentences = 2\nmin_words = 1\nmin_sentences = 1"),
+        ("substring", "length_bytes = 20"),
+    ],
+)
+def test_units_partitions_and_files_change_nothing(dedup: Dedup, step: str, settings: str) -> None:
     files = random_files(5)
-    settings = 'preset = "c4"' if step == "lines" else "sentences = 2\nmin_words = 1\nmin_sentences = 1"
     once = dedup(files, step, settings)
     assert any(cut.text != text for texts in files for name, text in texts.items() for cut in [once[name]])
     small = "unit_bytes = 4_096\npartition_bytes = 3_000\nroll_bytes = 700"
@@ -177,10 +191,95 @@ def test_buckets_follow_from_ids_and_each_counts_for_itself(dedup: Dedup) -> Non
     texts = {str(number): f"Menu\nOnly {number}" for number in range(40)}
     whole = dedup([texts], "lines", "max_count = 25")
     apart = dedup([texts], "lines", "max_count = 25\nbucket_documents = 20")
-    by_source = dedup([{"a": "Menu\nA"}, {"b": "Menu\nB"}], "lines", 'max_count = 1\ngroup = "source"')
     assert all(cut.text.startswith("Only") for cut in whole.values())
     assert all(cut.text.startswith("Menu") for cut in apart.values())
-    assert all(cut.text.startswith("Menu") for cut in by_source.values())
+
+
+SHARED = "We sell all kinds of shoes. We ship them to you within a day. Call us now, on any day!"
+EVERYWHERE = {
+    "lines": "max_count = 1",
+    "c4_spans": "min_words = 1\nmin_sentences = 1",
+    "substring": "length_bytes = 60",
+}
+
+
+@pytest.mark.parametrize("step", sorted(EVERYWHERE))
+@pytest.mark.parametrize(
+    ("scope", "crawls", "meet"),
+    [("global", "", True), ("source", "", False), ("crawl", "ab", False), ("crawl", "aa", True)],
+)
+def test_texts_of_different_scopes_are_not_compared(
+    dedup: Dedup, step: str, scope: str, crawls: str, meet: bool
+) -> None:
+    files = [{"a": f"{SHARED}\nNobody has this."}, {"b": f"Others have that.\n{SHARED}"}]
+    found = dedup(files, step, f'{EVERYWHERE[step]}\nscope = "{scope}"', crawls=crawls)
+    assert (SHARED in found["b"].text) != meet
+    # lines: every copy goes
+    assert (SHARED in found["a"].text) != (meet and step == "lines")
+
+
+@pytest.mark.parametrize("step", sorted(EVERYWHERE))
+def test_texts_of_different_languages_are_not_compared(dedup: Dedup, step: str) -> None:
+    german = "Diese Seite ist auf Deutsch geschrieben, und zwar von vorne bis hinten, mit vielen deutschen Wörtern. "
+    english = "This page is written in English, from its beginning to its end, and it has many English words. "
+    files = [{"en": f"{english * 3}\n{SHARED}"}, {"de": f"{german * 5}\n{SHARED}", "en2": f"{SHARED}\nOnly here."}]
+    found = dedup(files, step, f'{EVERYWHERE[step]}\nscope = "language"')
+    assert SHARED in found["de"].text
+    assert found["en2"].text.strip() == "Only here."
+    assert (SHARED in found["en"].text) == (step != "lines")
+
+
+def test_texts_of_different_scopes_are_apart_even_where_anchors_collide(
+    dedup: Dedup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(substrings, "anchors", lambda *given: anchors(*given)._replace(key=anchors(*given).key * 0))
+    files = [{"a": f"A. {SHARED}"}, {"b": f"B. {SHARED}", "c": f"C. {SHARED}"}]
+    found = dedup(files, "substring", 'length_bytes = 60\nscope = "source"')
+    assert [SHARED in found[name].text for name in "abc"].count(True) == 2
+    assert SHARED in found["a"].text
+
+
+def test_c4_drops_what_has_fewer_than_three_sentences_left(dedup: Dedup) -> None:
+    files = [{"a": "Menu here."}, {"b": "Menu here.\nOne.\nTwo.\nThree.", "c": "menu here.\nFour.\nFive."}]
+    found = dedup(files, "lines", 'preset = "c4"')
+    assert texts_of(found) == {"a": "Menu here.", "b": "One.\nTwo.\nThree."}
+    assert dedup(files, "lines", 'preset = "c4"\nmin_sentences = 2')["c"].keep
+
+
+@pytest.mark.parametrize("step", sorted(EVERYWHERE))
+def test_a_page_repeated_thousands_of_times_stays_once_or_not_at_all(dedup: Dedup, step: str) -> None:
+    dice = random.Random(1)
+    page = "\n".join(" ".join(dice.choices(("one", "two", "three", "four"), k=9)) + f" {n}." for n in range(15))
+    texts = {str(number): page for number in range(3_000)} | {"other": "Nobody else says this."}
+    found = dedup([texts], step, f'{EVERYWHERE[step]}\nalarm = "off"', read="batch_bytes = 200_000")
+    kept = sorted(texts_of(found).values())
+    assert kept == ["Nobody else says this."] + ([] if step == "lines" else [page])
+    assert {cut.text for cut in found.values() if not cut.keep} == {""}
+
+
+@pytest.mark.parametrize("step", sorted(EVERYWHERE))
+def test_empty_and_very_short_texts_stay_as_they_are(dedup: Dedup, step: str) -> None:
+    texts = {str(number): text for number, text in enumerate(["", "", " ", "\n", "\n\n", ".", ".", "\r"])}
+    found = dedup([texts], step, EVERYWHERE[step].replace("max_count = 1", "max_count = 2"))
+    assert {name: cut.text for name, cut in found.items()} == texts
+    assert all(cut.keep for cut in found.values())
+
+
+def test_one_text_of_one_character_is_cut_in_bounded_memory(dedup: Dedup) -> None:
+    texts = {"run": "=" * 2_000_000, "other": "-" * 100 + "=" * 150 + "+" * 100}
+    found = dedup([{"run": texts["run"]}, {"other": texts["other"]}], "substring", "length_bytes = 100")
+    assert texts_of(found) == {"run": "=" * 100, "other": "-" * 100 + "+" * 100}
+
+
+def test_an_alarm_counts_what_is_cut_out_of_documents_that_stay(dedup: Dedup) -> None:
+    page = "\n".join(f"Everybody says this, and says it in line {'x' * number}." for number in range(30))
+    texts = {str(number): f"{page}\nOnly {'y' * number} here." for number in range(10)}
+    cut, size = 10 * len(page + "\n"), sum(map(len, texts.values()))
+    alarm = 'preset = "ccnet"\nalarm = {{ min_documents = 10, max_lost_share_per_source = {} }}'
+    with pytest.raises(AlarmError, match=rf"source s0: {cut:,} of {size:,} bytes would be cut") as told:
+        dedup([texts], "lines", alarm.format(cut / size - 1e-6))
+    assert told.value.commands == ("lines",)
+    assert all(found.keep for found in dedup([texts], "lines", alarm.format(cut / size + 1e-6)).values())
 
 
 def test_a_line_goes_only_above_the_bound(dedup: Dedup) -> None:
@@ -290,7 +389,6 @@ def test_passages_that_are_left_are_what_the_definition_leaves(dedup: Dedup, mon
     assert dedup(files, "substring", "length_bytes = 40") == found
     monkeypatch.undo()
     # anchors that collide are compared, not believed
-    monkeypatch.setattr(substrings, "_key", lambda found: np.zeros((len(found.key), 2), dtype=np.uint64))
     monkeypatch.setattr(substrings, "anchors", lambda *given: anchors(*given)._replace(key=anchors(*given).key * 0))
     assert dedup(files, "substring", "length_bytes = 40") == found
 

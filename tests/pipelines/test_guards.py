@@ -187,7 +187,7 @@ def test_an_alarm_lists_ten_bounds_and_counts_the_rest_and_travels_between_proce
     lines = told(stats)
     assert len(lines) == 11
     assert lines[-1] == "and 3 more"
-    error = AlarmError("exact", lines, "run")
+    error = AlarmError("exact", lines, "run", ("lines",))
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pathlib
 import random
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -23,6 +26,7 @@ from curate.pipelines.recipe import load_recipe
 from curate.pipelines.run import Options, Summary, run
 from curate.pipelines.signatures import read_signatures
 
+FINISH_S = 900
 Verdicts = dict[str, dict[str, Any]]
 Start = Callable[..., tuple[pathlib.Path, Summary]]
 
@@ -239,3 +243,34 @@ def test_a_stored_signature_is_datasketch_s_bit_for_bit(start: Start) -> None:
             assert isinstance(sketch, datasketch.MinHash)
             own = signatures(pa.array([text], pa.large_string()), MinHashSettings(permutations=64, seed=7)).values[0]
             assert sketch.hashvalues.tolist() == own.tolist()
+
+
+def verdicts_of(folder: pathlib.Path) -> dict[str, str]:
+    """Return the digest of every file that a later run or a report reads, by name."""
+    paths = [path for name in ("verdicts", "signatures") for path in sorted((folder / name).iterdir())]
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+@pytest.mark.slow
+def test_a_death_at_every_commit_step_changes_nothing(start: Start, tmp_path: pathlib.Path) -> None:
+    older, _ = start("first", first())
+    before = contents(older)
+    folder, _ = start("second", second(), f'against = ["{older}"]')
+    killed = pathlib.Path(__file__).parent / "killed.py"
+    command = [sys.executable, str(killed), str(tmp_path / "second.toml"), str(tmp_path / "killed")]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=FINISH_S)
+    assert found.returncode == 0, found.stderr
+    deaths = json.loads(found.stdout)["deaths"]
+    for phase in ("older-bands", "older-stars", "older-0-sets", "older-0-compare", "older-apply"):
+        assert any(f"duplicate.minhash-{phase}" in death for death in deaths), phase
+    assert verdicts_of(tmp_path / "killed") == verdicts_of(folder)
+    assert contents(older) == before
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_ray_gives_the_bytes_of_inline(start: Start, tmp_path: pathlib.Path) -> None:
+    older, _ = start("first", first())
+    folder, _ = start("second", second(), f'against = ["{older}"]')
+    run(load_recipe(str(tmp_path / "second.toml")), str(tmp_path / "ray"), Options(executor="ray", workers=2))
+    assert verdicts_of(tmp_path / "ray") == verdicts_of(folder)

@@ -38,9 +38,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     for name, texts in (("one", one), ("two", two)):
         rows = [json.dumps({"id": str(number), "text": text}) for number, text in enumerate(texts)]
         (folder / f"{name}.jsonl").write_text("\n".join(rows))
-    (folder / "cut.toml").write_text(RECIPE)
-    run(load_recipe(str(folder / "cut.toml")), str(folder / "run"), Options(executor="inline"))
-    return str(folder / "run")
+    return start(folder, "cut", RECIPE)
+
+
+def start(folder: pathlib.Path, name: str, recipe: str) -> str:
+    (folder / f"{name}.toml").write_text(recipe)
+    run(load_recipe(str(folder / f"{name}.toml")), str(folder / f"run-{name}"), Options(executor="inline"))
+    return str(folder / f"run-{name}")
 
 
 def test_lines_of_all_buckets_are_told_once_with_their_text(folder: str) -> None:
@@ -51,6 +55,18 @@ def test_lines_of_all_buckets_are_told_once_with_their_text(folder: str) -> None
     assert all(line.count == 2 for line in passages.lines)
     assert any(line.text in PASSAGE for line in passages.lines)
     assert passages.lines
+
+
+@pytest.mark.parametrize("scope", ["source", "crawl", "language"])
+def test_lines_of_all_scopes_are_told_once_with_their_text(folder: str, scope: str) -> None:
+    recipe = RECIPE.replace("dedup.substring = {", f'dedup.substring = {{ scope = "{scope}",').replace(
+        "bucket_documents = 4", f'bucket_documents = "all", scope = "{scope}"'
+    )
+    lines, _, passages = read_cut_lines(start(pathlib.Path(folder).parent, scope, recipe))
+    assert [(line.count, line.text) for line in lines.lines] == [(15, "Menu \x1b[2J")]
+    # the passage is in one document of each source
+    met = [line for line in passages.lines if line.text in PASSAGE]
+    assert (scope in ("source", "crawl")) == (not met)
 
 
 def test_what_each_source_lost_is_told_in_documents_units_and_bytes(folder: str) -> None:
