@@ -33,8 +33,10 @@ class TrainSettings(Settings):
     `sample_bytes`: bytes of text to train on, chosen by document id and `seed`; `source_weights`: the share of each
     source in them, by default that of the mix.
 
-    For ``bpe``: `pattern` and `specials`; pre-tokens that occur less often than `min_count` are left out, and the
-    rarest if the distinct ones have more than `merge_bytes`; `base`, a file, folder or asset, is grown by `new_tokens`.
+    Pre-tokens that occur less often than `min_count` are left out, and the rarest if the distinct ones have more than
+    `merge_bytes`.
+
+    For ``bpe``: `pattern` and `specials`; `base`, a file, folder or asset, is grown by `new_tokens`.
     For ``sentencepiece``: `sentencepiece` holds options of that library's trainer.
     """
 

@@ -13,7 +13,7 @@ from curate.pipelines.recipe import load_recipe
 from curate.pipelines.run import Options, run
 from curate.pipelines.train_settings import MERGE_BYTES, TrainSettings, load_settings
 from curate.pipelines.training import sample_quotas, train_on_texts
-from curate.tokenize import bpe, registry, train
+from curate.tokenize import bpe, registry, train, train_spm
 from curate.tokenize.train import train_bpe
 
 WORDS = {"english": "the river runs down to the sea", "greek": "το ποτάμι τρέχει προς τη θάλασσα"}
@@ -49,12 +49,28 @@ def trained(
     return json.loads(files["card.json"]), files
 
 
+def texts_of(folder: pathlib.Path) -> list[str]:
+    return [json.loads(line)["text"] for file in folder.glob("*.jsonl") for line in file.read_text().splitlines()]
+
+
 def test_a_run_trains_what_its_texts_train_in_memory(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
     card, files = trained(folder, tmp_path / "run")
-    texts = [json.loads(line)["text"] for file in folder.glob("*.jsonl") for line in file.read_text().splitlines()]
     assert card["trained_on"]["documents"] == 340
-    assert files == train_bpe(texts, 300)
-    assert files == train_on_texts(texts, TrainSettings(vocab_size=300))
+    assert files == train_bpe(texts_of(folder), 300)
+    assert files == train_on_texts(texts_of(folder), TrainSettings(vocab_size=300))
+
+
+@pytest.mark.parametrize("options", [{}, {"split_digits": False}, {"allow_whitespace_only_pieces": False}])
+def test_a_run_trains_sentencepiece_as_its_texts_do_in_memory(
+    options: dict[str, Any], folder: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    settings = ["tokenizer.train.kind=sentencepiece", "tokenizer.train.vocab_size=320"]
+    given = [f"tokenizer.train.sentencepiece.{name}={str(value).lower()}" for name, value in options.items()]
+    card, files = trained(folder, tmp_path / "run", *settings, *given)
+    assert ("pretokens" in card["trained_on"]) == train_spm.learns_from_counts(options)
+    assert files == train_spm.train_sentencepiece(texts_of(folder), 320, settings=options)
+    wanted = TrainSettings(kind="sentencepiece", vocab_size=320, sentencepiece=options)
+    assert files == train_on_texts(texts_of(folder), wanted)
 
 
 @pytest.mark.parametrize("kind", ["bpe", "sentencepiece"])
@@ -87,10 +103,12 @@ def test_the_weights_of_the_mix_are_those_of_the_sample(folder: pathlib.Path, tm
     assert not any(b"river" in token for token in bpe.parse_ranks(files["ranks.tiktoken"], "ranks"))
 
 
+@pytest.mark.parametrize("kind", ["bpe", "sentencepiece"])
 def test_too_little_memory_leaves_out_the_rarest_and_the_card_says_so(
-    folder: pathlib.Path, tmp_path: pathlib.Path
+    kind: str, folder: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    card, _ = trained(folder, tmp_path / "run", "tokenizer.train.merge_bytes=150")
+    settings = [f"tokenizer.train.kind={kind}", "tokenizer.train.vocab_size=290", "tokenizer.train.merge_bytes=150"]
+    card, _ = trained(folder, tmp_path / "run", *settings)
     told = card["trained_on"]
     assert told["least_count"] > 1
     assert told["learned_from"] < told["distinct_pretokens"]
