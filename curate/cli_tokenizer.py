@@ -29,10 +29,14 @@ def tokenizer_train(
     base: Annotated[str | None, typer.Option(metavar="NAME|PATH", help="A byte-level BPE to grow.")] = None,
     new_tokens: Annotated[int | None, typer.Option(metavar="N", help="How many tokens --base gets.")] = None,
     min_count: Annotated[int | None, typer.Option(metavar="N", help="Leave out what occurs less often.")] = None,
+    merge_bytes: Annotated[
+        int | None, typer.Option(metavar="N", help="Learn from so many bytes of words; bounds the memory.")
+    ] = None,
     text_column: Annotated[str, typer.Option(metavar="NAME", help="Where JSONL and Parquet hold the text.")] = "text",
     as_json: AsJson = False,
 ) -> None:
     """Train a tokenizer on the texts of files. (That of a run is trained by its recipe.)"""
+    from curate.errors import RecipeError
     from curate.pipelines.texts import list_texts, read_texts
     from curate.pipelines.train_settings import load_settings
     from curate.pipelines.training import train_on_texts
@@ -40,11 +44,18 @@ def tokenizer_train(
     from curate.report import show
     from curate.tokenize import registry
 
-    given = {"preset": preset, "kind": kind, "vocab_size": vocab_size, "new_tokens": new_tokens, "min_count": min_count}
+    given = {"preset": preset, "kind": kind, "vocab_size": vocab_size, "new_tokens": new_tokens}
+    given |= {"min_count": min_count, "merge_bytes": merge_bytes}
     settings = load_settings({**given, "base": _asset_or_path(base) if base else None})
     files = list_texts(inputs)
     tally: Counter[str] = Counter()
-    trained = train_on_texts(read_texts(files, ReadSettings(columns={"text": text_column}), tally), settings)
+    try:
+        trained = train_on_texts(read_texts(files, ReadSettings(columns={"text": text_column}), tally), settings)
+    except RecipeError:
+        # texts that could not be read may be why there is too little
+        for name in sorted(tally.keys() - {"texts"}):
+            say(f"{name}: {tally[name]}")
+        raise
     registry.save(trained, output)
     card = json.loads(trained[registry.CARD_FILE])
     if as_json:

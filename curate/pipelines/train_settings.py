@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from curate.errors import RecipeError
-from curate.filters.rules import Settings
+from curate.filters.rules import Mistake, Settings
 from curate.filters.tables import mistakes_of
 
 MAX_VOCABULARY: Final = 1 << 20
@@ -95,4 +95,10 @@ def load_settings(given: Mapping[str, Any]) -> TrainSettings:
     try:
         return TrainSettings.model_validate({key: value for key, value in given.items() if value is not None})
     except ValidationError as error:
-        raise RecipeError([str(mistake) for mistake in mistakes_of(error, TrainSettings, ())]) from None
+        raise RecipeError([_option_text(mistake) for mistake in mistakes_of(error, TrainSettings, ())]) from None
+
+
+def _option_text(mistake: Mistake) -> str:
+    """Return a mistake with the option of the command line that it is about, if it is about one."""
+    option = "".join(f"--{key}: ".replace("_", "-") for key in map(str, mistake.place[:1]))
+    return option + mistake.message
