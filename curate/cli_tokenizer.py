@@ -70,6 +70,9 @@ def tokenizer_export(
         str, typer.Argument(metavar="NAME|PATH", help="An asset, a model file, or a folder that train wrote.")
     ],
     to: Annotated[str, typer.Option(metavar="DIR", help="The folder to write.")],
+    infilling: Annotated[
+        bool, typer.Option("--infilling", help="Add Code Llama's infilling tokens to a SentencePiece model.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a tokenizer as a folder that transformers, tiktoken and SentencePiece load, with its ids."""
@@ -78,7 +81,9 @@ def tokenizer_export(
     from curate.tokenize import export, registry
 
     named = tokenizer in assets.ASSETS
-    files = export.export(assets.path(tokenizer) if named else tokenizer, name=tokenizer if named else "")
+    files = export.export(
+        assets.path(tokenizer) if named else tokenizer, name=tokenizer if named else "", infilling=infilling
+    )
     registry.save(files, to)
     card = json.loads(files[registry.CARD_FILE])
     if as_json:
