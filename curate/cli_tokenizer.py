@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from typing import Annotated, Literal
 
@@ -37,6 +38,7 @@ def tokenizer_train(
 ) -> None:
     """Train a tokenizer on the texts of files. (That of a run is trained by its recipe.)"""
     from curate.errors import RecipeError
+    from curate.pipelines.check_tokenizer import tokenizer_place
     from curate.pipelines.texts import list_texts, read_texts
     from curate.pipelines.train_settings import load_settings
     from curate.pipelines.training import train_on_texts
@@ -46,7 +48,7 @@ def tokenizer_train(
 
     given = {"preset": preset, "kind": kind, "vocab_size": vocab_size, "new_tokens": new_tokens}
     given |= {"min_count": min_count, "merge_bytes": merge_bytes}
-    settings = load_settings({**given, "base": _asset_or_path(base) if base else None})
+    settings = load_settings({**given, "base": tokenizer_place(base) if base else None})
     files = list_texts(inputs)
     tally: Counter[str] = Counter()
     try:
@@ -77,13 +79,12 @@ def tokenizer_export(
 ) -> None:
     """Write a tokenizer as a folder that transformers, tiktoken and SentencePiece load, with its ids."""
     from curate import assets
+    from curate.pipelines.check_tokenizer import tokenizer_place
     from curate.report import show
     from curate.tokenize import export, registry
 
-    named = tokenizer in assets.ASSETS
-    files = export.export(
-        assets.path(tokenizer) if named else tokenizer, name=tokenizer if named else "", infilling=infilling
-    )
+    name = tokenizer if tokenizer in assets.ASSETS else ""
+    files = export.export(tokenizer_place(tokenizer), name=name, infilling=infilling)
     registry.save(files, to)
     card = json.loads(files[registry.CARD_FILE])
     if as_json:
@@ -102,10 +103,11 @@ def tokenizer_cut(
     as_json: AsJson = False,
 ) -> None:
     """Cut a vocabulary to its first merges: what training the smaller one on the same text gives."""
+    from curate.pipelines.check_tokenizer import tokenizer_place
     from curate.report import show
     from curate.tokenize import registry, train
 
-    files = train.cut(registry.read(_asset_or_path(tokenizer))[1], vocab_size, where=tokenizer)
+    files = train.cut(registry.read(tokenizer_place(tokenizer))[1], vocab_size, where=tokenizer)
     registry.save(files, output)
     card = json.loads(files[registry.CARD_FILE])
     if as_json:
@@ -135,8 +137,12 @@ def tokenizer_compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare tokenizers on the same texts: compression, languages, words, numbers, code, vocabulary, cost."""
+    from curate.errors import RecipeError
     from curate.report import compare_page, comparison, show
     from curate.tokenize.compare import CompareSettings
+
+    if html is not None and os.path.isdir(html):
+        raise RecipeError(f"--html {html}: is a folder; name a file in it")
 
     result = comparison.compare_tokenizers(
         tokenizers,
@@ -153,10 +159,3 @@ def tokenizer_compare(
         show.show_json(console(), result)
     else:
         show.show_comparison(console(), result)
-
-
-def _asset_or_path(tokenizer: str) -> str:
-    """Return the path of a tokenizer that is named as an asset, or by its path."""
-    from curate import assets
-
-    return assets.path(tokenizer) if tokenizer in assets.ASSETS else tokenizer

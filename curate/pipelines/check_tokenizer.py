@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from curate import assets, storage
 from curate.assets import ASSETS
 from curate.errors import AssetError, CurateError, RecipeError
 from curate.filters.rules import Mistake, Place
@@ -46,6 +47,17 @@ def check_tokenizer(table: Mapping[str, Any]) -> list[Mistake]:
             mistakes += _option_mistakes(options)
         mistakes += _frame_mistakes(tokenizer, train)
     return mistakes
+
+
+def tokenizer_place(name: str) -> str:
+    """Return where the tokenizer is that is named as an asset, or by its path. Raises AssetError for a bare name that
+    neither an asset nor a file has."""
+    mistakes = _asset_mistakes(name)
+    if not mistakes:
+        return assets.path(name)
+    if "/" not in name and not storage.exists(name):
+        raise AssetError(f"{name}: no tokenizer here, and {mistakes[0]}")
+    return name
 
 
 def check_assets(table: Mapping[str, Any]) -> list[Mistake]:

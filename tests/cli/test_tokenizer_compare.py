@@ -70,6 +70,9 @@ def test_compare_writes_a_page(models: Path, tmp_path: Path) -> None:
     ("arguments", "told", "code"),
     [
         (["nowhere/at-all"], "no tokenizer here", 1),
+        (["llama3"], "no tokenizer is called 'llama3'; did you mean llama3-tokenizer?", 1),
+        (["lid.176"], "lid.176 is a language model, no tokenizer; known: llama3-tokenizer, mistral-v1-32k", 1),
+        (["{models}/bpe", "--html", "{models}"], "is a folder; name a file in it", 2),
         (["{models}/bpe", "{models}/bpe"], "a tokenizer called bpe is already there", 2),
         (["{models}/bpe", "--on", "{models}/*.jsonl"], "no file matches", 2),
         (["{models}/bpe", "--on", "{models}/bpe/ranks.tiktoken"], "--on", 2),
