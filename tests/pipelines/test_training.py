@@ -166,7 +166,7 @@ def test_presets_fill_in_what_the_recipe_leaves_open() -> None:
         ({"vocab_size": 300, "new_tokens": 5}, "base and new_tokens belong together"),
         ({"base": "x", "new_tokens": 5, "pattern": "."}, "base and pattern exclude each other"),
         ({"base": "x", "new_tokens": 5, "kind": "sentencepiece"}, 'base needs kind = "bpe"'),
-        ({"vocab_size": 12}, "vocab_size"),
+        ({"vocab_size": 12}, "--vocab-size: input should be"),
     ],
 )
 def test_settings_that_contradict_each_other_are_mistakes(given: dict[str, Any], told: str) -> None:
