@@ -52,10 +52,12 @@ def check_tokenizer(table: Mapping[str, Any]) -> list[Mistake]:
 def tokenizer_place(name: str) -> str:
     """Return where the tokenizer is that is named as an asset, or by its path. Raises AssetError for a bare name that
     neither an asset nor a file has."""
+    from curate.tokenize import registry
+
     mistakes = _asset_mistakes(name)
     if not mistakes:
         return assets.path(name)
-    if "/" not in name and not storage.exists(name):
+    if "/" not in name and not registry.file_names(name) and not storage.exists(name):
         raise AssetError(f"{name}: no tokenizer here, and {mistakes[0]}")
     return name
 
