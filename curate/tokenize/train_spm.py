@@ -76,19 +76,17 @@ RECORDED: Final[Mapping[str, Any]] = {
     "differential_privacy_clipping_threshold": 0,
 }
 """Fields that the released model records, too, and the trainer leaves out when they have these, its default values."""
-
-
 COUNTED: Final = frozenset(
     {
         *("vocab_size", "model_type", "character_coverage", "max_sentencepiece_length", "num_threads"),
-        *("split_by_unicode_script", "split_by_number", "split_digits", "byte_fallback", "required_chars"),
+        *("split_by_unicode_script", "split_by_number", "split_digits", "byte_fallback"),
         *("hard_vocab_limit", "use_all_vocab", "vocabulary_output_piece_score", "unk_surface"),
         *("unk_id", "bos_id", "eos_id", "pad_id", "num_sub_iterations", "shrinking_factor", "seed_sentencepiece_size"),
     }
 )
 """Options that do not change how the trainer makes words of text, whatever they are. Any other one, too, when it is as
-in `LLAMA_SETTINGS` or `RECORDED`, and the symbols of `SYMBOLS` as long as none goes over the end of a word."""
-SYMBOLS: Final = frozenset({"user_defined_symbols", "control_symbols"})
+in `LLAMA_SETTINGS` or `RECORDED`, and what `SYMBOLS` name as long as none goes over the end of a word."""
+SYMBOLS: Final = frozenset({"user_defined_symbols", "control_symbols", "required_chars"})
 WORDS_AT_A_TIME: Final = 1 << 16
 _ENDS_A_WORD: Final = re.compile("[ \t\n\r\u2581\u2585]")
 

@@ -186,6 +186,7 @@ def test_symbols_in_words_may_be_counted_too(corpus: list[str], monkeypatch: pyt
         {"input_sentence_size": 101},
         {"max_sentence_length": 100},
         {"user_defined_symbols": "a b"},
+        {"required_chars": "\n"},
         {"self_test_sample_size": 3},
     ],
 )
