@@ -33,14 +33,17 @@ def tokenizer_train(
     merge_bytes: Annotated[
         int | None, typer.Option(metavar="N", help="Learn from so many bytes of words; bounds the memory.")
     ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any other key of [tokenizer.train]. Repeatable."),
+    ] = None,
     text_column: Annotated[str, typer.Option(metavar="NAME", help="Where JSONL and Parquet hold the text.")] = "text",
     as_json: AsJson = False,
 ) -> None:
     """Train a tokenizer on the texts of files. (That of a run is trained by its recipe.)"""
     from curate.errors import RecipeError
-    from curate.pipelines.check_tokenizer import tokenizer_place
+    from curate.pipelines.check_tokenizer import load_training, tokenizer_place
     from curate.pipelines.texts import list_texts, read_texts
-    from curate.pipelines.train_settings import load_settings
     from curate.pipelines.training import train_on_texts
     from curate.readers import ReadSettings
     from curate.report import show
@@ -48,7 +51,7 @@ def tokenizer_train(
 
     given = {"preset": preset, "kind": kind, "vocab_size": vocab_size, "new_tokens": new_tokens}
     given |= {"min_count": min_count, "merge_bytes": merge_bytes}
-    settings = load_settings({**given, "base": tokenizer_place(base) if base else None})
+    settings = load_training({**given, "base": tokenizer_place(base) if base else None}, overrides or ())
     files = list_texts(inputs)
     tally: Counter[str] = Counter()
     try:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from curate.errors import RecipeError
-from curate.filters.rules import Mistake, Settings
-from curate.filters.tables import mistakes_of
+from curate.filters.rules import Settings
 
 MAX_VOCABULARY: Final = 1 << 20
 LLAMA3_VOCABULARY: Final = 128_256
@@ -88,17 +85,3 @@ class TrainSettings(Settings):
         if self.vocab_size is not None and self.vocab_size < least:
             raise ValueError(f"vocab_size is at least {least}: 256 bytes and {least - 256} special tokens")
         return self
-
-
-def load_settings(given: Mapping[str, Any]) -> TrainSettings:
-    """Return the settings that options of a command give; None is not given. Raises RecipeError."""
-    try:
-        return TrainSettings.model_validate({key: value for key, value in given.items() if value is not None})
-    except ValidationError as error:
-        raise RecipeError([_option_text(mistake) for mistake in mistakes_of(error, TrainSettings, ())]) from None
-
-
-def _option_text(mistake: Mistake) -> str:
-    """Return a mistake with the option of the command line that it is about, if it is about one."""
-    option = "".join(f"--{key}: ".replace("_", "-") for key in map(str, mistake.place[:1]))
-    return option + mistake.message

@@ -30,7 +30,7 @@ def test_a_vocabulary_that_the_text_cannot_fill_is_a_mistake(tmp_path: Path) -> 
     ("options", "told"),
     [
         (("--vocab-size", "30"), "error: --vocab-size: input should be greater than or equal to 259, not 30\n"),
-        (("--base", "x"), "error: base and new_tokens belong together: what to grow, and by how much\n"),
+        (("--new-tokens", "5"), "error: base and new_tokens belong together: what to grow, and by how much\n"),
         ((), "error: vocab_size is required; give one of vocab_size, preset, and base with new_tokens\n"),
     ],
 )

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from curate.errors import RecipeError, TaskError
+from curate.pipelines.check_tokenizer import load_training
 from curate.pipelines.recipe import load_recipe
 from curate.pipelines.run import Options, run
-from curate.pipelines.train_settings import MERGE_BYTES, TrainSettings, load_settings
+from curate.pipelines.train_settings import MERGE_BYTES, TrainSettings
 from curate.pipelines.training import sample_quotas, train_on_texts
 from curate.tokenize import bpe, registry, train, train_spm
 from curate.tokenize.train import train_bpe
@@ -171,4 +172,29 @@ def test_presets_fill_in_what_the_recipe_leaves_open() -> None:
 )
 def test_settings_that_contradict_each_other_are_mistakes(given: dict[str, Any], told: str) -> None:
     with pytest.raises(RecipeError, match=told):
-        load_settings(given)
+        load_training(given)
+
+
+def test_any_setting_can_be_given_as_key_and_value() -> None:
+    sets = ['specials=["<s>"]', "pattern=(?s:.)"]
+    found = load_training({"vocab_size": 300, "preset": None}, sets)
+    assert (found.specials, found.pattern) == (("<s>",), "(?s:.)")
+    pieces = load_training({"preset": "llama"}, ["sentencepiece.character_coverage=1.0"])
+    assert pieces.sentencepiece == {"character_coverage": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["seed=3"], "--set seed=3: chooses the sample of a run; here everything is read"),
+        (["vocab"], "--set vocab: has no =; write key=value"),
+        (["patern=x"], "--set patern: unknown key; did you mean pattern"),
+        (["pattern=("], "--set pattern: does not compile"),
+        (["kind=sentencepiece", "sentencepiece.bos=1"], "--set sentencepiece.bos: is no option of the trainer"),
+        (["vocab_size=2"], "--set vocab_size: input should be greater than or equal to 259, not 2"),
+    ],
+)
+def test_a_mistaken_key_and_value_is_told_before_any_text_is_read(overrides: list[str], told: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_training({"vocab_size": 300}, overrides)
+    assert told in str(caught.value)
