@@ -16,7 +16,19 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import collect, cuts, engine, filters, kernel, memory, near_duplicates, scale, tokens, train
+from benchmarks import (
+    collect,
+    cuts,
+    engine,
+    filters,
+    kernel,
+    memory,
+    near_duplicates,
+    scale,
+    tokens,
+    train,
+    train_pieces,
+)
 from benchmarks.inputs import Inputs, crawl_files
 from benchmarks.measure import ROOT, Row, SideError, run_rounds, run_side
 
@@ -31,6 +43,7 @@ COMPARISONS: Final[dict[str, ModuleType]] = {
     "scale": scale,
     "cuts": cuts,
     "train": train,
+    "train-pieces": train_pieces,
 }
 PACKAGES: Final = (
     "curate-llm", "datatrove", "trafilatura", "resiliparse", "fastwarc", "fasttext-community", "tiktoken",

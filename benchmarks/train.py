@@ -56,17 +56,19 @@ def blocks(path: str) -> Iterator[str]:
     return read_texts(list_texts([path]), ReadSettings(), Counter())
 
 
-def ours(inputs: Inputs, meter: Meter, size_mib: int, **settings: int) -> dict[str, Any]:
+def ours(inputs: Inputs, meter: Meter, size_mib: int, preset: str = "llama3", **settings: int) -> dict[str, Any]:
     """Count, add up and learn, as `curate tokenizer train` does."""
     from curate.pipelines.train_settings import TrainSettings
     from curate.pipelines.training import train_on_texts
 
     path = text_file(inputs, size_mib)
-    train_on_texts(["warm up"] * 4, TrainSettings(vocab_size=260))
+    wanted = TrainSettings.model_validate({"preset": preset, **settings})
+    train_on_texts(["warm up"] * 4, TrainSettings(kind=wanted.kind, vocab_size=266))
     with meter:
-        files = train_on_texts(blocks(path), TrainSettings.model_validate({"preset": "llama3", **settings}))
-    told = json.loads(files["card.json"])["trained_on"]
-    return {"documents": 0, "bytes": told["bytes"], **{name: told[name] for name in ("learned_from", "least_count")}}
+        files = train_on_texts(blocks(path), wanted)
+    card = json.loads(files["card.json"])
+    told = {name: card["trained_on"][name] for name in ("bytes", "learned_from", "least_count")}
+    return {"documents": 0, "sha256": card["sha256"], **told}
 
 
 def rust(inputs: Inputs, meter: Meter, size_mib: int) -> dict[str, Any]:
@@ -126,6 +128,12 @@ def rows(samples: dict[str, list[Sample]]) -> list[Row]:
         rival = samples.get(f"{RUST}, {name}")
         if rival and runs:
             table.append(against(f"{name}; rustbpe", runs, rival, "MB"))
+    return table + memory_rows(samples, RUST)
+
+
+def memory_rows(samples: dict[str, list[Sample]], peer: str) -> list[Row]:
+    """Return a row with the peak memory of each run; the sides whose names begin with `peer` are the other's."""
+    table = []
     for name, runs in samples.items():
         for sample in runs:
             facts = sample.facts
@@ -133,6 +141,6 @@ def rows(samples: dict[str, list[Sample]]) -> list[Row]:
             kept = f"{facts['learned_from']:,} words, {facts['least_count']} times or more" if words else ""
             told = f"{sample.wall_s:,.0f} s wall, {sample.cpu_s:,.0f} CPU-s"
             peak = f"{sample.peak_mib:,.0f} MiB"
-            ours_cell, other = ("", f"{peak}, {told}") if name.startswith(RUST) else (f"{peak}, {told}", "")
+            ours_cell, other = ("", f"{peak}, {told}") if name.startswith(peer) else (f"{peak}, {told}", "")
             table.append(Row(f"peak memory: {name}, {facts['bytes'] / 1e6:,.0f} MB", ours_cell, other, "", kept))
     return table

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from curate.pipelines.recipe import Recipe, load_recipe
     from curate.pipelines.run import Options, Summary, run
     from curate.pipelines.sample import write_sample
+    from curate.pipelines.train_settings import TrainSettings
+    from curate.pipelines.training import train_on_texts as train_tokenizer
     from curate.report.audit import StepAudit, read_audit
     from curate.report.clusters import StepClusters, read_clusters
     from curate.report.comparison import compare_tokenizers
@@ -40,8 +42,11 @@ if TYPE_CHECKING:
     from curate.shards.reader import ShardSet
     from curate.shards.verify import verify as verify_shards
     from curate.tokenize.compare import CompareSettings
+    from curate.tokenize.export import export as export_tokenizer
     from curate.tokenize.registry import load as load_tokenizer
+    from curate.tokenize.registry import save as save_tokenizer
     from curate.tokenize.tokenizer import Tokenizer
+    from curate.tokenize.train import cut as cut_tokenizer
 
 _PLACES: Final = {
     "run": "curate.pipelines.run:run",
@@ -65,6 +70,11 @@ _PLACES: Final = {
     "verify_shards": "curate.shards.verify:verify",
     "load_tokenizer": "curate.tokenize.registry:load",
     "Tokenizer": "curate.tokenize.tokenizer:Tokenizer",
+    "train_tokenizer": "curate.pipelines.training:train_on_texts",
+    "TrainSettings": "curate.pipelines.train_settings:TrainSettings",
+    "cut_tokenizer": "curate.tokenize.train:cut",
+    "export_tokenizer": "curate.tokenize.export:export",
+    "save_tokenizer": "curate.tokenize.registry:save",
     "compare_tokenizers": "curate.report.comparison:compare_tokenizers",
     "CompareSettings": "curate.tokenize.compare:CompareSettings",
     "fetch_assets": "curate.assets:fetch",
@@ -80,6 +90,7 @@ __all__ = [
     "read_clusters", "read_audit", "look_up", "StepClusters", "StepAudit", "Lookup",
     # what it made
     "ShardSet", "verify_shards", "load_tokenizer", "Tokenizer",
+    "train_tokenizer", "cut_tokenizer", "export_tokenizer", "save_tokenizer", "TrainSettings",
     "compare_tokenizers", "CompareSettings",
     # what it needs
     "fetch_assets", "write_sample",

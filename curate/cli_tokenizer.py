@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from typing import Annotated, Literal
 
@@ -29,22 +30,37 @@ def tokenizer_train(
     base: Annotated[str | None, typer.Option(metavar="NAME|PATH", help="A byte-level BPE to grow.")] = None,
     new_tokens: Annotated[int | None, typer.Option(metavar="N", help="How many tokens --base gets.")] = None,
     min_count: Annotated[int | None, typer.Option(metavar="N", help="Leave out what occurs less often.")] = None,
+    merge_bytes: Annotated[
+        int | None, typer.Option(metavar="N", help="Learn from so many bytes of words; bounds the memory.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any other key of [tokenizer.train]. Repeatable."),
+    ] = None,
     text_column: Annotated[str, typer.Option(metavar="NAME", help="Where JSONL and Parquet hold the text.")] = "text",
     as_json: AsJson = False,
 ) -> None:
     """Train a tokenizer on the texts of files. (That of a run is trained by its recipe.)"""
+    from curate.errors import RecipeError
+    from curate.pipelines.check_tokenizer import load_training, tokenizer_place
     from curate.pipelines.texts import list_texts, read_texts
-    from curate.pipelines.train_settings import load_settings
     from curate.pipelines.training import train_on_texts
     from curate.readers import ReadSettings
     from curate.report import show
     from curate.tokenize import registry
 
-    given = {"preset": preset, "kind": kind, "vocab_size": vocab_size, "new_tokens": new_tokens, "min_count": min_count}
-    settings = load_settings({**given, "base": _asset_or_path(base) if base else None})
+    given = {"preset": preset, "kind": kind, "vocab_size": vocab_size, "new_tokens": new_tokens}
+    given |= {"min_count": min_count, "merge_bytes": merge_bytes}
+    settings = load_training({**given, "base": tokenizer_place(base) if base else None}, overrides or ())
     files = list_texts(inputs)
     tally: Counter[str] = Counter()
-    trained = train_on_texts(read_texts(files, ReadSettings(columns={"text": text_column}), tally), settings)
+    try:
+        trained = train_on_texts(read_texts(files, ReadSettings(columns={"text": text_column}), tally), settings)
+    except RecipeError:
+        # texts that could not be read may be why there is too little
+        for name in sorted(tally.keys() - {"texts"}):
+            say(f"{name}: {tally[name]}")
+        raise
     registry.save(trained, output)
     card = json.loads(trained[registry.CARD_FILE])
     if as_json:
@@ -59,15 +75,19 @@ def tokenizer_export(
         str, typer.Argument(metavar="NAME|PATH", help="An asset, a model file, or a folder that train wrote.")
     ],
     to: Annotated[str, typer.Option(metavar="DIR", help="The folder to write.")],
+    infilling: Annotated[
+        bool, typer.Option("--infilling", help="Add Code Llama's infilling tokens to a SentencePiece model.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a tokenizer as a folder that transformers, tiktoken and SentencePiece load, with its ids."""
     from curate import assets
+    from curate.pipelines.check_tokenizer import tokenizer_place
     from curate.report import show
     from curate.tokenize import export, registry
 
-    named = tokenizer in assets.ASSETS
-    files = export.export(assets.path(tokenizer) if named else tokenizer, name=tokenizer if named else "")
+    name = tokenizer if tokenizer in assets.ASSETS else ""
+    files = export.export(tokenizer_place(tokenizer), name=name, infilling=infilling)
     registry.save(files, to)
     card = json.loads(files[registry.CARD_FILE])
     if as_json:
@@ -86,10 +106,11 @@ def tokenizer_cut(
     as_json: AsJson = False,
 ) -> None:
     """Cut a vocabulary to its first merges: what training the smaller one on the same text gives."""
+    from curate.pipelines.check_tokenizer import tokenizer_place
     from curate.report import show
     from curate.tokenize import registry, train
 
-    files = train.cut(registry.read(_asset_or_path(tokenizer))[1], vocab_size, where=tokenizer)
+    files = train.cut(registry.read(tokenizer_place(tokenizer))[1], vocab_size, where=tokenizer)
     registry.save(files, output)
     card = json.loads(files[registry.CARD_FILE])
     if as_json:
@@ -119,8 +140,12 @@ def tokenizer_compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare tokenizers on the same texts: compression, languages, words, numbers, code, vocabulary, cost."""
+    from curate.errors import RecipeError
     from curate.report import compare_page, comparison, show
     from curate.tokenize.compare import CompareSettings
+
+    if html is not None and os.path.isdir(html):
+        raise RecipeError(f"--html {html}: is a folder; name a file in it")
 
     result = comparison.compare_tokenizers(
         tokenizers,
@@ -137,10 +162,3 @@ def tokenizer_compare(
         show.show_json(console(), result)
     else:
         show.show_comparison(console(), result)
-
-
-def _asset_or_path(tokenizer: str) -> str:
-    """Return the path of a tokenizer that is named as an asset, or by its path."""
-    from curate import assets
-
-    return assets.path(tokenizer) if tokenizer in assets.ASSETS else tokenizer

@@ -18,6 +18,7 @@ PUBLIC = {
     "read_stats", "read_samples", "Stats", "Sample",
     "read_clusters", "read_audit", "look_up", "StepClusters", "StepAudit", "Lookup",
     "ShardSet", "verify_shards", "load_tokenizer", "Tokenizer",
+    "train_tokenizer", "cut_tokenizer", "export_tokenizer", "save_tokenizer", "TrainSettings",
     "compare_tokenizers", "CompareSettings",
     "fetch_assets", "write_sample",
     "CurateError", "RecipeError", "InputError", "AssetError", "RetryableError", "StorageFullError", "LeaseError",
@@ -36,6 +37,15 @@ def test_every_public_name_exists_and_is_listed(name: str) -> None:
     value = getattr(curate, name)
     assert name in dir(curate)
     assert name == "__version__" or inspect.getdoc(value)
+
+
+def test_tokenizers_are_trained_cut_saved_and_exported_without_the_command_line(tmp_path: Path) -> None:
+    texts = ["the river runs down to the sea, and the sea runs down to nothing. "] * 5
+    files = curate.train_tokenizer(texts, curate.TrainSettings(vocab_size=280))
+    curate.save_tokenizer(curate.cut_tokenizer(files, 270), str(tmp_path / "cut"))
+    curate.save_tokenizer(curate.export_tokenizer(str(tmp_path / "cut")), str(tmp_path / "exported"))
+    tokenizer = curate.load_tokenizer(str(tmp_path / "exported"))
+    assert (tokenizer.vocab_size, tokenizer.decode(tokenizer.encode_text(texts[0]))) == (270, texts[0])
 
 
 def test_every_error_is_public() -> None:

@@ -7,19 +7,27 @@ from __future__ import annotations
 import functools
 import importlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, Final
 
+from pydantic import ValidationError
+
+from curate import assets, storage
 from curate.assets import ASSETS
 from curate.errors import AssetError, CurateError, RecipeError
 from curate.filters.rules import Mistake, Place
-from curate.filters.tables import suggestion
+from curate.filters.tables import mistakes_of, suggestion
 from curate.pipelines.settings import ORIGINS, origin_mistake
+from curate.pipelines.toml_text import apply_override, parse_override
+from curate.pipelines.train_settings import TrainSettings
 
 PLACE: Final[Place] = ("tokenizer",)
 TRAIN: Final[Place] = ("tokenizer", "train")
 PROBE: Final = "It's a  test,\n\n\tof 12,345 words… \r\n Größe 世界 हिन्दी 🙂\x00 "
 """A text in which every kind of character meets every other: a split pattern must leave nothing of it out."""
+OF_A_RUN: Final = frozenset({"sample_bytes", "source_weights", "seed"})
+"""Settings that choose the sample of a run."""
+NO_FRAME: Final[Mapping[str, bool]] = {"add_bos": False, "add_eos": False}
 OWN_OPTIONS: Final = frozenset({"input", "input_format", "model_prefix", "vocab_size", "model_type"})
 """Trainer options of SentencePiece that a run sets itself."""
 NO_TEXT: Final = "hold no line to train on"
@@ -46,6 +54,56 @@ def check_tokenizer(table: Mapping[str, Any]) -> list[Mistake]:
             mistakes += _option_mistakes(options)
         mistakes += _frame_mistakes(tokenizer, train)
     return mistakes
+
+
+def tokenizer_place(name: str) -> str:
+    """Return where the tokenizer is that is named as an asset, or by its path. Raises AssetError for a bare name that
+    neither an asset nor a file has."""
+    from curate.tokenize import registry
+
+    mistakes = _asset_mistakes(name)
+    if not mistakes:
+        return assets.path(name)
+    if "/" not in name and not registry.file_names(name) and not storage.exists(name):
+        raise AssetError(f"{name}: no tokenizer here, and {mistakes[0]}")
+    return name
+
+
+def load_training(given: Mapping[str, Any], overrides: Sequence[str] = ()) -> TrainSettings:
+    """Return the settings that options of a command give, None is not given, and ``key=value`` texts over them.
+
+    Raises RecipeError with all that is wrong, as far as it can be told without any text.
+    """
+    table = {key: value for key, value in given.items() if value is not None}
+    options = set(table)
+    mistakes: list[str] = []
+    for override in overrides:
+        try:
+            path, value = parse_override(override)
+            if path[0] in OF_A_RUN:
+                raise ValueError("chooses the sample of a run; here everything is read")
+            apply_override(table, path, value)
+            options.discard(path[0])
+        except ValueError as error:
+            mistakes.append(f"--set {override}: {error}")
+    try:
+        settings = TrainSettings.model_validate(table)
+    except ValidationError as error:
+        wrong = mistakes_of(error, TrainSettings, TRAIN)
+    else:
+        wrong = check_tokenizer({"tokenizer": {"train": {**table, "kind": settings.kind}, **NO_FRAME}})
+    if mistakes := [*mistakes, *(_option_text(mistake, options) for mistake in wrong)]:
+        raise RecipeError(mistakes)
+    return settings
+
+
+def _option_text(mistake: Mistake, options: Set[str]) -> str:
+    """Return a mistake with what of the command line it is about, if it is about one thing."""
+    path = [str(key) for key in mistake.place[len(TRAIN) :]]
+    if not path:
+        return mistake.message
+    option = f"--{path[0].replace('_', '-')}" if path[0] in options else f"--set {'.'.join(path)}"
+    return f"{option}: {mistake.message}"
 
 
 def check_assets(table: Mapping[str, Any]) -> list[Mistake]:

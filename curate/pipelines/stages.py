@@ -55,7 +55,7 @@ STAGES: Final[Mapping[str, Stage]] = {
     "merge": Stage("curate.pipelines.duplicates:merge_runs", "reduce", 1),
     "tokenizer.count": Stage("curate.pipelines.training:count_pretokens", "scatter", 1, ("pyarrow", "regex")),
     "tokenizer.sum": Stage("curate.pipelines.training:sum_pretokens", "reduce", 1),
-    "tokenizer": Stage("curate.pipelines.training:train_tokenizer", "map", 2, ("tiktoken", "sentencepiece", "pyarrow")),
+    "tokenizer": Stage("curate.pipelines.training:train_tokenizer", "map", 3, ("tiktoken", "sentencepiece", "pyarrow")),
     "tokenize": Stage("curate.pipelines.tokens:tokenize_part", "map", 2, ("tiktoken", "sentencepiece", "pyarrow")),
     "tally": Stage("curate.pipelines.tokens:tally_part", "map", 1),
     "shuffle": Stage("curate.pipelines.packing:scatter_shuffle", "scatter", 1),

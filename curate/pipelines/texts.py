@@ -19,6 +19,7 @@ from curate.storage import InputFile
 
 PLAIN_EXTENSIONS: Final = (".txt", ".md")
 BLOCK_BYTES: Final = 1 << 20
+REPLACEMENT: Final = "\ufffd"
 
 
 def list_texts(patterns: Sequence[str], option: str = "--input") -> list[tuple[str, InputFile]]:
@@ -44,25 +45,33 @@ def list_texts(patterns: Sequence[str], option: str = "--input") -> list[tuple[s
 
 
 def read_texts(files: Sequence[tuple[str, InputFile]], settings: ReadSettings, tally: Counter[str]) -> Iterator[str]:
-    """Yield the texts of `files` in order, counting in `tally` the ``texts`` and every ``error.<kind>``."""
+    """Yield the texts of `files` in order, counting in `tally` the ``texts``, every ``error.<kind>``, and as
+    ``replaced.utf8`` the places of plain text that were no UTF-8."""
     for kind, file in files:
-        for text in _plain(file) if kind == "text" else _documents(kind, file, settings, tally):
+        for text in _plain(file, tally) if kind == "text" else _documents(kind, file, settings, tally):
             if text:
                 tally["texts"] += 1
                 yield text
 
 
-def _plain(file: InputFile) -> Iterator[str]:
+def _plain(file: InputFile, tally: Counter[str]) -> Iterator[str]:
     """Yield a plain text in blocks of about a MiB that end at a line break; what is no UTF-8 becomes U+FFFD."""
     decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
-    rest = ""
+    rest, before, replaced = "", b"", 0
     with storage.open_input(file.uri) as stream:
         while block := stream.read(BLOCK_BYTES):
-            head, newline, tail = (rest + decoder.decode(block)).rpartition("\n")
+            decoded = decoder.decode(block)
+            # those that the file has itself do not count, nor one that two blocks share
+            replaced += decoded.count(REPLACEMENT) - (before + block).count(REPLACEMENT.encode())
+            before = (before + block)[-2:]
+            head, newline, tail = (rest + decoded).rpartition("\n")
             # a block without any line break goes as it is: a text of one endless line stays in bounded memory
             yield head + newline if newline else tail
             rest = tail if newline else ""
-    yield rest + decoder.decode(b"", final=True)
+    decoded = decoder.decode(b"", final=True)
+    if replaced := replaced + decoded.count(REPLACEMENT):
+        tally["replaced.utf8"] += replaced
+    yield rest + decoded
 
 
 def _documents(kind: str, file: InputFile, settings: ReadSettings, tally: Counter[str]) -> Iterator[str]:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from curate.errors import RecipeError
 from curate.filters.rules import Settings
-from curate.filters.tables import mistakes_of
 
 MAX_VOCABULARY: Final = 1 << 20
 LLAMA3_VOCABULARY: Final = 128_256
@@ -33,8 +30,10 @@ class TrainSettings(Settings):
     `sample_bytes`: bytes of text to train on, chosen by document id and `seed`; `source_weights`: the share of each
     source in them, by default that of the mix.
 
-    For ``bpe``: `pattern` and `specials`; pre-tokens that occur less often than `min_count` are left out, and the
-    rarest if the distinct ones have more than `merge_bytes`; `base`, a file, folder or asset, is grown by `new_tokens`.
+    Pre-tokens that occur less often than `min_count` are left out, and the rarest if the distinct ones have more than
+    `merge_bytes`.
+
+    For ``bpe``: `pattern` and `specials`; `base`, a file, folder or asset, is grown by `new_tokens`.
     For ``sentencepiece``: `sentencepiece` holds options of that library's trainer.
     """
 
@@ -86,11 +85,3 @@ class TrainSettings(Settings):
         if self.vocab_size is not None and self.vocab_size < least:
             raise ValueError(f"vocab_size is at least {least}: 256 bytes and {least - 256} special tokens")
         return self
-
-
-def load_settings(given: Mapping[str, Any]) -> TrainSettings:
-    """Return the settings that options of a command give; None is not given. Raises RecipeError."""
-    try:
-        return TrainSettings.model_validate({key: value for key, value in given.items() if value is not None})
-    except ValidationError as error:
-        raise RecipeError([str(mistake) for mistake in mistakes_of(error, TrainSettings, ())]) from None

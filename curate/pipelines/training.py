@@ -1,8 +1,9 @@
 """The stages that train a tokenizer on kept documents: count pre-tokens of each part, add them up, learn merges.
 
-A byte-level BPE needs no text, only how often each distinct pre-token occurs. Parts are counted one by one into run
-files (64-bit counts), each key range of them is added up, and what is common enough reaches the trainer: no task holds
-more than its tables. The SentencePiece trainer reads text; it gets the same sample, in the order of its selection keys.
+A BPE needs no text, only how often each distinct pre-token occurs (for SentencePiece: each word of a line). Parts are
+counted one by one into run files (64-bit counts), each key range of them is added up, and what is common enough reaches
+the trainer: no task holds more than its tables. Only with options that change how it reads text, SentencePiece is given
+the sample itself, in the order of its selection keys.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from curate.pipelines.views import edits_column, view_text
 from curate.schema import ID
 from curate.tokenize import bpe, train, train_spm
 from curate.tokenize.card import Reading
-from curate.tokenize.counts import COUNTS, SORT, PretokenCounter, add_up, histogram, least_count
+from curate.tokenize.counts import COUNTS, LINES, SORT, PretokenCounter, add_up, arrays, histogram, least_count
 
 TRAINING_BEAT_S: Final = 30.0
 FED_ROWS: Final = 1024
@@ -50,6 +51,14 @@ def plan_of(settings: TrainSettings, base: train.Base | None) -> train.Plan:
         merge_bytes=settings.merge_bytes,
         base=base,
     )
+
+
+def counted_pattern(settings: TrainSettings, base: train.Base | None) -> str | None:
+    """Return by which split pattern the pre-tokens are counted that a tokenizer is trained on; None if it is trained on
+    text. Raises RecipeError."""
+    if settings.kind == "bpe":
+        return plan_of(settings, base).pattern
+    return LINES if train_spm.learns_from_counts(settings.sentencepiece) else None
 
 
 def sample_quotas(
@@ -126,9 +135,9 @@ def sum_pretokens(task: Task) -> None:
     task.facts["histogram"] = {str(edge): sizes for edge, sizes in sorted(found.items())}
 
 
-def warm_up() -> None:
+def warm_up(pattern: str) -> None:
     """Compile what counts pre-tokens once, into numba's cache on disk, instead of in every worker at the same time."""
-    for _ in _counted(["a"], bpe.LLAMA3_PATTERN):
+    for _ in _counted(["a"], pattern):
         pass
 
 
@@ -170,23 +179,39 @@ def read_words(uris: Sequence[str], least: int) -> tuple[pa.Array, NDArray[np.in
 
 
 def train_tokenizer(task: Task) -> None:
-    """Train a tokenizer: a byte-level BPE on the words that are common enough, or SentencePiece on the sample's texts.
-    The same documents give the same bytes, however they are split into files."""
+    """Train a tokenizer on the words that are common enough, or on the sample's texts. The same documents give the same
+    bytes, however they are split into files."""
     settings = task.settings
     with _beating(task) as begin:
-        if settings["kind"] == "bpe":
+        wanted = TrainSettings.model_validate(settings["train"])
+        if "told" not in settings:
+            texts = _fed(task, _drawn(task), begin)
+            assert wanted.vocab_size is not None
+            files = train_spm.train_sentencepiece(texts, wanted.vocab_size, settings=wanted.sentencepiece)
+        else:
             begin()
             refs = task.inputs("base")
             base = train.read_base(local_path(task, refs)) if refs else None
-            plan = plan_of(TrainSettings.model_validate(settings["train"]), base)
             words, counts = read_words([task.uri(ref) for ref in task.inputs("words")], settings["told"]["least_count"])
-            files = train.from_counts(words, counts, plan, settings["told"])
-        else:
-            texts = _fed(task, _drawn(task), begin)
-            files = train_spm.train_sentencepiece(texts, settings["vocab_size"], settings=settings["options"])
+            files = _learned(words, counts, wanted, base, settings["told"])
     for name in sorted(files):
         with task.write("tokenizer", f"tokenizer/{{key}}/{name}") as output:
             Path(output.path).write_bytes(files[name])
+
+
+def _learned(
+    words: pa.Array,
+    counts: NDArray[np.int64],
+    settings: TrainSettings,
+    base: train.Base | None,
+    told: Mapping[str, int],
+    name: str = "",
+) -> dict[str, bytes]:
+    """Return the files of a tokenizer learned from words and their counts."""
+    if settings.kind == "bpe":
+        return train.from_counts(words, counts, plan_of(settings, base), told, name=name)
+    assert settings.vocab_size is not None
+    return train_spm.from_counts(words, counts, settings.vocab_size, told, settings=settings.sentencepiece, name=name)
 
 
 def _drawn(task: Task) -> list[tuple[bytes, str]]:
@@ -240,24 +265,25 @@ def train_on_texts(texts: Iterable[str], settings: TrainSettings, *, name: str =
 
     Counts are kept in a temporary folder, so that memory is bounded. Raises RecipeError and AssetError.
     """
-    if settings.kind == "sentencepiece":
+    base = train.read_base(settings.base) if settings.base else None
+    pattern = counted_pattern(settings, base)
+    if pattern is None:
         assert settings.vocab_size is not None
         return train_spm.train_sentencepiece(texts, settings.vocab_size, settings=settings.sentencepiece, name=name)
-    plan = plan_of(settings, train.read_base(settings.base) if settings.base else None)
     reading = Reading()
     with tempfile.TemporaryDirectory(prefix="curate-train-") as folder:
         run, words_run = storage.join(folder, "counts.run"), storage.join(folder, "words.run")
-        write_run(run, _counted(reading.over(texts), plan.pattern), COUNTS, SORT)
+        write_run(run, _counted(reading.over(texts), pattern), COUNTS, SORT)
         rows, found, pretokens = _write_sums(words_run, merge([run]))
-        least = least_count(found, plan.min_count, plan.merge_bytes)
+        least = least_count(found, settings.min_count, settings.merge_bytes)
         words, counts = read_words([words_run], least)
     told = {**reading.told(), "pretokens": pretokens, "distinct_pretokens": rows, "least_count": least}
-    return train.from_counts(words, counts, plan, told, name=name)
+    return _learned(words, counts, settings, base, told, name)
 
 
 def _counted(texts: Iterable[str], pattern: str) -> Iterator[pa.RecordBatch]:
     """Yield the counts of texts; the tables that this needs are gone when it ends."""
     counter = PretokenCounter(pattern)
-    for text in train.arrays(texts):
+    for text in arrays(texts):
         yield from counter.add(text)
     yield from counter.flush()

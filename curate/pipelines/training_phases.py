@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from curate.engine.tasks import FileRef
@@ -11,20 +12,22 @@ from curate.pipelines import training, units
 from curate.pipelines.train_settings import TrainSettings
 from curate.tokenize.counts import SORT, least_count
 from curate.tokenize.train import read_base
+from curate.tokenize.train_spm import learns_from_counts
 
 if TYPE_CHECKING:
     from curate.pipelines.pipeline import Pipeline
 
 READ: Final = ("documents", "characters", "bytes")
 LEARNED: Final = frozenset(
-    {"kind", "vocab_size", "pattern", "specials", "min_count", "merge_bytes", "base", "new_tokens"}
+    {"kind", "vocab_size", "pattern", "specials", "min_count", "merge_bytes", "base", "new_tokens", "sentencepiece"}
 )
 """The settings that the last phase reads; the others choose its sample."""
 
 
 def training_phases(settings: TrainSettings) -> list[str]:
     """Return the phases in order."""
-    counted = ["tokenizer-count", "tokenizer-sum"] if settings.kind == "bpe" else []
+    text = settings.kind == "sentencepiece" and not learns_from_counts(settings.sentencepiece)
+    counted = [] if text else ["tokenizer-count", "tokenizer-sum"]
     return ["tally", *counted, "tokenizer"]
 
 
@@ -43,36 +46,37 @@ def train_tokenizer(pipeline: Pipeline, settings: TrainSettings, view: str) -> S
         "view": view,
     }
     unit = f"{settings.kind} {settings.vocab_size or settings.new_tokens}"
-    if settings.kind == "bpe":
-        options, inputs = _count(pipeline, settings, sample)
+    base = units.base_path(pipeline.recipe) if settings.base else None
+    pattern = training.counted_pattern(settings, read_base(base) if base else None)
+    options: dict[str, Any] = {"train": settings.model_dump(mode="json", include=set(LEARNED), exclude_none=True)}
+    inputs: dict[str, Sequence[FileRef | None]]
+    if pattern is None:
+        options |= sample
+        verdicts = [part.verdicts for part in pipeline.parts]
+        inputs = {**pipeline.text_inputs(view, *pipeline.parts), "verdicts": verdicts}
     else:
-        options = {**sample, "vocab_size": settings.vocab_size, "options": settings.sentencepiece}
-        inputs = {
-            **pipeline.text_inputs(view, *pipeline.parts),
-            "verdicts": [part.verdicts for part in pipeline.parts],
-        }
-    spec = pipeline.spec("tokenizer", unit, {"kind": settings.kind, **options}, **inputs)
+        options["told"], words = _count(pipeline, settings, {**sample, "pattern": pattern})
+        inputs = {"words": words, "base": units.shared_files(base, pipeline.driver.run) if base else []}
+    spec = pipeline.spec("tokenizer", unit, options, **inputs)
     (receipt,) = pipeline.run_phase("tokenizer", [spec])
     return receipt.files("tokenizer")
 
 
 def _count(
     pipeline: Pipeline, settings: TrainSettings, sample: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Sequence[FileRef | None]]]:
-    """Count the pre-tokens of the sample, and return settings and inputs of the task that learns merges from them."""
-    base = units.base_path(pipeline.recipe) if settings.base else None
-    plan = training.plan_of(settings, read_base(base) if base else None)
+) -> tuple[dict[str, int], list[FileRef]]:
+    """Count the pre-tokens of the sample; return what the card says of them, and the files that hold them."""
     specs = [
         pipeline.spec(
             "tokenizer.count",
             part.name,
-            {**sample, "pattern": plan.pattern},
+            sample,
             **pipeline.text_inputs(sample["view"], part),
             verdicts=[part.verdicts],
         )
         for part in pipeline.parts
     ]
-    receipts = pipeline.run_phase("tokenizer-count", specs, training.warm_up)
+    receipts = pipeline.run_phase("tokenizer-count", specs, partial(training.warm_up, sample["pattern"]))
     runs, partitions = pipeline.gather("tokenizer-count", receipts, SORT)
     sums = pipeline.reduce(
         "tokenizer-sum",
@@ -86,7 +90,5 @@ def _count(
     told = {name: sum(receipt.stats.get(name, 0) for receipt in receipts) for name in READ}
     told["pretokens"] = sum(receipt.stats.get("pretokens", 0) for receipt in sums)
     told["distinct_pretokens"] = sum(ref.rows for ref in words)
-    told["least_count"] = least_count(found, plan.min_count, plan.merge_bytes)
-    learned = settings.model_dump(mode="json", include=set(LEARNED), exclude_none=True)
-    files = units.shared_files(base, pipeline.driver.run) if base else []
-    return {"train": learned, "told": told}, {"words": words, "base": files}
+    told["least_count"] = least_count(found, settings.min_count, settings.merge_bytes)
+    return told, words

@@ -176,7 +176,7 @@ def _code(items: Sequence[Item]) -> str:
 
     def cell(found: Mapping[str, Any]) -> str:
         indent = found["tokens_per_indent_level"]
-        told = f"<small>{number_text(indent['value'])} per level</small>" if indent else ""
+        told = f"<small>{number_text(indent['value'])}/level</small>" if indent else ""
         return number_text(found["bytes_per_token"]["value"]) + told
 
     rows = [(name, [cell(item["code"][name]) for item in items]) for name in names]

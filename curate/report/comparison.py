@@ -14,6 +14,7 @@ from curate import assets, storage
 from curate.errors import RecipeError
 from curate.filters.language import ASSET as LANGUAGE_ASSET
 from curate.filters.language import measure_language
+from curate.pipelines.check_tokenizer import tokenizer_place
 from curate.pipelines.parts import parquet_file
 from curate.pipelines.texts import list_texts, read_texts
 from curate.pipelines.views import EDITS_PREFIX, EXTRACTED, view_text
@@ -91,15 +92,12 @@ def _default_name(place: str) -> str:
 
 
 def _load(place: str, name: str) -> Tokenizer:
-    asset = assets.ASSETS.get(place)
-    if asset is not None and asset.kind == "tokenizer":
-        return registry.load(assets.path(place), name=name)
     if storage.exists(storage.join(place, RECIPE_FILE)):
         place = storage.join(place, SHARDS_TOKENIZER)
         if not storage.exists(storage.join(place, registry.CARD_FILE)):
             files = [file for file in storage.list_names(place) if _MODEL_ENDING.search(file)]
             place = storage.join(place, files[0]) if len(files) == 1 else place
-    return registry.load(place, name=name)
+    return registry.load(tokenizer_place(place), name=name)
 
 
 def read_sample(

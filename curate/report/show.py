@@ -234,5 +234,5 @@ def show_tokenizer(console: Console, folder: str, card: Mapping[str, Any], tally
     if trained_on := card.get("trained_on"):
         facts.append(("trained on", f"{count_text(trained_on['documents'])} texts, {bytes_text(trained_on['bytes'])}"))
     facts += [("file", name) for name in card.get("checksums", ())]
-    facts += [(name, count_text(count)) for name, count in sorted(tally.items()) if name.startswith("error.")]
+    facts += [(name, count_text(count)) for name, count in sorted(tally.items()) if name != "texts"]
     console.print(tables.facts_table(facts))

@@ -167,3 +167,21 @@ def multiply_fold(typing_context: Any, left: Any, right: Any) -> Any:
         return builder.xor(upper, builder.trunc(product, WORD))
 
     return types.uint64(types.uint64, types.uint64), codegen
+
+
+ONES = np.uint64(0xFFFFFFFFFFFFFFFF)
+U3, U64 = np.uint64(3), np.uint64(64)
+
+
+@compiled
+def load_part(data: Bytes, at: int, size: int) -> Any:
+    """The first `size` bytes, at most eight, from `at` on as little-endian uint64; zero if there are none."""
+    if size <= 0:
+        return np.uint64(0)
+    if at + 8 <= data.size:
+        part = load_u64(data, at)
+        return part if size >= 8 else part & (ONES >> (U64 - (np.uint64(size) << U3)))
+    part = np.uint64(0)
+    for byte in range(min(size, 8)):
+        part |= np.uint64(data[at + byte]) << (np.uint64(byte) << U3)
+    return part

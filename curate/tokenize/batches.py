@@ -16,8 +16,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.errors import InputError
+from curate.text.compiled import Bytes, Ints
 from curate.tokenize import merges
-from curate.tokenize.compiled import Bytes, Ints
 
 DONE: Final = 0
 FULL: Final = 1  # the output has no room for state[3] more ids

@@ -12,12 +12,12 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.text.compiled import Bytes, Spans, as_int, compiled
 from curate.tokenize import pairs, pretokens
-from curate.tokenize.compiled import Bytes, Spans, as_int, compiled
 from curate.tokenize.merges import merge
 from curate.tokenize.pairs import find
 
-FILE: Final = "bpe_kernel.py"
+FILE: Final = "tokenize/bpe_kernel.py"
 
 
 class Tables(NamedTuple):

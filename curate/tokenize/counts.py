@@ -2,14 +2,15 @@
 
 Texts are cut as the encoder cuts them: into the blocks of `bpe.blocks`, then by the split pattern. So a pre-token has
 at most about 50,000 characters, and no text costs more than linear time. Llama 3's pattern and its kin are cut by a
-kernel on the bytes of Arrow arrays; any other pattern by the ``regex`` module, at a fifteenth of the speed.
+kernel on the bytes of Arrow arrays, as are the lines of SentencePiece (`LINES`); any other pattern by the ``regex``
+module, at a fifteenth of the speed.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -18,12 +19,15 @@ import pyarrow.compute as pc
 import regex
 
 from curate.errors import InputError, RecipeError
-from curate.tokenize import bpe
+from curate.text.compiled import Ints
+from curate.tokenize import bpe, lines_kernel
 from curate.tokenize import counts_kernel as kernel
-from curate.tokenize.compiled import Ints
 from curate.tokenize.pretokens import PATTERNS
 from curate.tokenize.tokenizer import strings
 
+LINES: Final = ""
+"""In the place of a split pattern: the words that the SentencePiece trainer makes of a text (see `lines_kernel`)."""
+BATCH_CHARACTERS: Final = 4 << 20
 MAX_ENTRIES: Final = 1 << 20
 MAX_BYTES: Final = 24 << 20
 """A table must hold what one block of `bpe.blocks` may hold: 400,000 words, or 1,600,000 bytes."""
@@ -46,8 +50,11 @@ class PretokenCounter:
     """Counts pre-tokens in bounded memory (about 70 MiB): what is full is handed out, to be added up later."""
 
     def __init__(self, pattern: str = bpe.LLAMA3_PATTERN) -> None:
-        self._digits = PATTERNS.get(pattern)
-        self._pattern = compile_pattern(pattern) if self._digits is None else None
+        known = pattern == LINES or pattern in PATTERNS
+        self._pattern = None if known else compile_pattern(pattern)
+        # what a kernel is told besides the text: numbers to a pre-token, or a place for one line
+        self._told = np.empty(lines_kernel.SCRATCH_BYTES, np.uint8) if pattern == LINES else PATTERNS.get(pattern)
+        self._count = lines_kernel.count if pattern == LINES else kernel.count
         self._found: Counter[bytes] = Counter()
         self._found_bytes = 0
         self._table = kernel.Table(
@@ -80,7 +87,7 @@ class PretokenCounter:
         bounds = np.frombuffer(positions, dtype=np.int64)[wide.offset : wide.offset + len(wide) + 1]
         view: Any = np.frombuffer(data if data is not None else b"", dtype=np.uint8)
         where = np.array([0, bounds[0], bpe.MAX_BLOCK_CHARS], dtype=np.int64)
-        while not kernel.count(view, bounds, weights, self._digits, self._seed, self._table, where):
+        while not self._count(view, bounds, weights, self._told, self._seed, self._table, where):
             yield from self.flush()
 
     def flush(self) -> Iterator[pa.RecordBatch]:
@@ -128,6 +135,30 @@ def _batch(words: pa.Array, counts: Ints) -> pa.RecordBatch:
     _, positions, data = words.buffers()
     kernel.hashes(np.frombuffer(data, np.uint8), np.frombuffer(positions, np.int64), KEY_SEED, keys)
     return pa.record_batch([pa.array(keys), words, pa.array(counts)], schema=COUNTS)
+
+
+def count_texts(texts: Iterable[str], pattern: str = bpe.LLAMA3_PATTERN) -> tuple[pa.Array, Ints]:
+    """Return the distinct pre-tokens of texts (large_binary), in an order that depends on nothing else, and how often
+    each occurs (int64, 1:1). All of them are held in memory. Raises InputError."""
+    counter = PretokenCounter(pattern)
+    found = [batch for text in arrays(texts) for batch in counter.add(text)]
+    found += counter.flush()
+    ordered = pa.Table.from_batches(found).sort_by("key").to_batches() if found else []
+    table = pa.Table.from_batches(add_up(iter(ordered)), schema=COUNTS).combine_chunks()
+    return table.column("word").combine_chunks(), table.column("count").to_numpy()
+
+
+def arrays(texts: Iterable[str]) -> Iterator[pa.Array]:
+    """Yield texts in arrays of about `BATCH_CHARACTERS`."""
+    held: list[str] = []
+    size = 0
+    for text in texts:
+        held.append(text)
+        size += len(text)
+        if size >= BATCH_CHARACTERS:
+            yield pa.array(held, pa.large_string())
+            held, size = [], 0
+    yield pa.array(held, pa.large_string())
 
 
 def add_up(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

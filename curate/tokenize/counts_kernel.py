@@ -7,13 +7,11 @@ that no page can aim at it. What does not fit is for the caller: the kernel stop
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from curate.tokenize import pretokens
-from curate.tokenize.bpe import MAX_BLOCK_CHARS, MAX_RUN_CHARS
-from curate.tokenize.compiled import (
+from curate.text.compiled import (
     Bytes,
     Ints,
     Spans,
@@ -25,12 +23,15 @@ from curate.tokenize.compiled import (
     load_u64,
     source_digest,
 )
+from curate.tokenize import pretokens
+from curate.tokenize.bpe import MAX_BLOCK_CHARS, MAX_RUN_CHARS
 from curate.tokenize.learn_pairs import K1, K2, U32, hash_key
 from curate.tokenize.pretokens import character, pretoken_end
 from curate.tokenize.pretokens_table import PYTHON_SPACE
 
 ENTRIES, BYTES = 0, 1
 ROW, AT, LEFT = 0, 1, 2
+FILES: Final = ("tokenize/counts_kernel.py", "tokenize/learn_pairs.py", *pretokens.FILES)
 
 
 class Table(NamedTuple):
@@ -69,7 +70,8 @@ def _same(a: Bytes, at_a: int, b: Bytes, at_b: int, size: int) -> bool:
 
 
 @compiled
-def _add(data: Bytes, at: int, size: int, weight: int, seed: Any, table: Table) -> None:
+def add(data: Bytes, at: int, size: int, weight: int, seed: Any, table: Table) -> None:
+    """Count ``data[at : at + size]``, which is not empty, `weight` times. The caller keeps room for one entry more."""
     value = _hash(data, at, size, seed)
     mask = table.table.size - 1
     place = as_int(value & np.uint64(mask))
@@ -143,7 +145,7 @@ def _compile(sources: str) -> tuple[Callable[..., Any], ...]:
                     return False
                 while at < stop:
                     following = pretoken_end(data, at, stop, digits)
-                    _add(data, at, following - at, weight, seed, table)
+                    add(data, at, following - at, weight, seed, table)
                     at = following
                 where[LEFT] -= characters
                 if where[LEFT] <= 0:
@@ -163,4 +165,4 @@ def _compile(sources: str) -> tuple[Callable[..., Any], ...]:
     return count, hashes
 
 
-count, hashes = _compile(source_digest("counts_kernel.py", "learn_pairs.py", *pretokens.FILES))
+count, hashes = _compile(source_digest(*FILES))

@@ -7,15 +7,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from curate.text.compiled import Bytes, Ints, Words, as_int, cached, compiled, source_digest
 from curate.tokenize import bpe_kernel, merges, pairs, pretokens, spm_kernel, words
 from curate.tokenize.batches import BEGINS, DONE, ENDS, FULL, ROOM, Kernel, Room
-from curate.tokenize.compiled import Bytes, Ints, Words, as_int, cached, compiled, source_digest
 from curate.tokenize.pretokens import pretoken_end
 from curate.tokenize.words import MAX_WORD_BYTES, copy, key, look_up, place, remember
 
-FILES: Final = (
-    "encoder.py", "batches.py", bpe_kernel.FILE, spm_kernel.FILE, merges.FILE, pairs.FILE, words.FILE, *pretokens.FILES,
-)  # fmt: skip
+KERNELS: Final = (bpe_kernel.FILE, spm_kernel.FILE, merges.FILE, pairs.FILE, words.FILE, *pretokens.FILES)
+FILES: Final = ("tokenize/encoder.py", "tokenize/batches.py", *KERNELS)
 
 
 def kernel(

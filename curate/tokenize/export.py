@@ -27,14 +27,17 @@ NO_LIMIT: Final = 10**30
 """What ``transformers`` writes for a tokenizer that puts no limit on a text."""
 
 
-def export(uri: str, *, name: str = "") -> dict[str, bytes]:
+def export(uri: str, *, name: str = "", infilling: bool = False) -> dict[str, bytes]:
     """Return the files of the folder (name -> bytes) for the tokenizer at `uri`, as `registry.load` takes it.
 
-    Raises AssetError for a tokenizer that a ``tokenizer.json`` cannot express, or that is one already.
+    `infilling` adds Code Llama's pieces to a SentencePiece model first (`spm.with_infilling`). Raises AssetError for a
+    tokenizer that a ``tokenizer.json`` cannot express, or that is one already.
     """
     tokenizer, files = registry.read(uri, name=name)
     if tokenizer.kind not in registry.MODEL_FILES:
         raise AssetError(f"{uri}: is a {huggingface.MODEL_FILE} already; copy it")
+    if infilling:
+        tokenizer, files = _with_infilling(tokenizer, files, uri)
     model = registry.MODEL_FILES[tokenizer.kind]
     card = json.loads(files[registry.CARD_FILE])
     make = _byte_level if tokenizer.kind == bpe.KIND else _sentencepiece
@@ -47,6 +50,16 @@ def export(uri: str, *, name: str = "") -> dict[str, bytes]:
     }
     checksums = {file: hashlib.sha256(data).hexdigest() for file, data in written.items()}
     return {**written, registry.CARD_FILE: _json({**card, "name": tokenizer.name, "checksums": checksums})}
+
+
+def _with_infilling(tokenizer: Tokenizer, files: Mapping[str, bytes], where: str) -> tuple[Tokenizer, dict[str, bytes]]:
+    """Return a tokenizer with Code Llama's infilling tokens, and its files."""
+    if tokenizer.kind != spm.KIND:
+        raise AssetError(f"{where}: infilling tokens are those of a SentencePiece model, as Code Llama's")
+    data = spm.with_infilling(files[registry.MODEL_FILES[spm.KIND]], where=where)
+    grown = spm.from_model(data, where=where, name=f"{tokenizer.name}-infilling")
+    card = json.loads(files[registry.CARD_FILE]) | {"vocab_size": grown.vocab_size, "sha256": grown.sha256}
+    return grown, {registry.MODEL_FILES[spm.KIND]: data, registry.CARD_FILE: _json(card)}
 
 
 def _json(value: Mapping[str, Any], *, indent: int | None = 2) -> bytes:

@@ -57,13 +57,13 @@ def byte_characters() -> list[str]:
 def read_model(data: bytes, where: str) -> Model:
     """Return what a ``tokenizer.json`` says. Raises AssetError, which names what is not supported."""
     file = read_object(data, where)
+    model = file.get("model")
+    if not isinstance(model, dict):
+        raise AssetError(f"{where}: not a tokenizer.json: it has no model")
     _only(file, _TOP, where, "")
     for key in ("truncation", "padding"):
         refuse(file.get(key) is not None, where, f"{key} {brief(file.get(key))}")
     specials = _specials(file.get("added_tokens") or [], where)
-    model = file.get("model")
-    if not isinstance(model, dict):
-        raise AssetError(f"{where}: not a tokenizer.json: it has no model")
     refuse(model.get("type", "BPE") != "BPE", where, f"model {brief(model.get('type'))} (only BPE is)")
     _only(model, _MODEL, where, "model.")
     for key in ("dropout", "continuing_subword_prefix", "end_of_word_suffix"):

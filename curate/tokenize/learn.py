@@ -18,8 +18,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.errors import RecipeError
+from curate.text.compiled import Ints
 from curate.tokenize import learn_kernel as kernel
-from curate.tokenize.compiled import Ints
 from curate.tokenize.learn_pairs import Pairs
 
 MAX_SLOTS: Final = (1 << 31) - 1

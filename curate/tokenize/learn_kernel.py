@@ -23,7 +23,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.tokenize.compiled import Ints, Spans, Words, as_int, cached, compiled, source_digest
+from curate.text.compiled import Ints, Spans, Words, as_int, cached, compiled, source_digest
 from curate.tokenize.learn_pairs import LOW_32, U32, Pairs, enter, find, hash_key, lower, pair_key, sink, top
 
 SEPARATOR: Final = -(1 << 31)
@@ -285,4 +285,4 @@ def _compile(sources: str) -> tuple[Callable[..., Any], ...]:
     return fill, sketch, count, locate, merge
 
 
-fill, sketch, count, locate, merge = _compile(source_digest("learn_kernel.py", "learn_pairs.py"))
+fill, sketch, count, locate, merge = _compile(source_digest("tokenize/learn_kernel.py", "tokenize/learn_pairs.py"))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from curate.tokenize.compiled import Ints, Spans, Words, as_int, compiled
+from curate.text.compiled import Ints, Spans, Words, as_int, compiled
 
 U32 = np.uint64(32)
 LOW_32 = np.uint64(0xFFFFFFFF)

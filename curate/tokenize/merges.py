@@ -16,10 +16,10 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from curate.tokenize.compiled import Ints, Spans, Words, as_int, compiled
+from curate.text.compiled import Ints, Spans, Words, as_int, compiled
 from curate.tokenize.pairs import NOTHING, merge_of
 
-FILE: Final = "merges.py"
+FILE: Final = "tokenize/merges.py"
 SHORT: Final = 40
 """Up to how many symbols a piece is merged without a heap."""
 PLACE: Final = (1 << 32) - 1

@@ -11,9 +11,9 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from curate.tokenize.compiled import Bytes, Ints, Spans, Words, as_int, cached, compiled, load_part, source_digest
+from curate.text.compiled import Bytes, Ints, Spans, Words, as_int, cached, compiled, load_part, source_digest
 
-FILE: Final = "pairs.py"
+FILE: Final = "tokenize/pairs.py"
 MAX_SYMBOLS: Final = 1 << 21
 MAX_TOKEN_BYTES: Final = 1024
 NOTHING: Final = (1 << 31) - 1

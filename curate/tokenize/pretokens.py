@@ -24,8 +24,8 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
+from curate.text.compiled import Bytes, Ints, as_int, cached, compiled, source_digest
 from curate.tokenize import pretokens_table as table
-from curate.tokenize.compiled import Bytes, Ints, as_int, cached, compiled, source_digest
 
 LLAMA3_PATTERN: Final = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -41,7 +41,7 @@ PATTERNS: Final[Mapping[str, int]] = {
     GPT2_PATTERN.replace("'(?:[sdmt]|ll|ve|re)", "'s|'t|'re|'ve|'m|'ll|'d"): GPT2,
 }
 """The patterns that the kernel knows, and how many numbers make one pre-token; `GPT2` marks that pattern."""
-FILES: Final = ("pretokens.py", "pretokens_table.py", "pretokens_table.bin")
+FILES: Final = ("tokenize/pretokens.py", "tokenize/pretokens_table.*")
 """What compiled code that uses `pretoken_end` is made from, for `source_digest`."""
 
 LETTER, NUMBER, SPACE, NEWLINE = table.LETTER, table.NUMBER, table.SPACE, table.NEWLINE

@@ -17,12 +17,12 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.text.compiled import Bytes, Spans, as_int, cached, compiled, source_digest
 from curate.tokenize import pairs
-from curate.tokenize.compiled import Bytes, Spans, as_int, cached, compiled, source_digest
 from curate.tokenize.merges import merge
 from curate.tokenize.pairs import MAX_SYMBOLS, merge_of
 
-FILE: Final = "spm_kernel.py"
+FILE: Final = "tokenize/spm_kernel.py"
 SPACE: Final = 0x2581
 BLANK: Final = 0x20
 BITMAP_BITS: Final = 20

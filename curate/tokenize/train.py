@@ -9,7 +9,7 @@ section 3.2). All return the files of a saved folder (see `registry`), which nam
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,13 +17,12 @@ import pyarrow as pa
 import tiktoken
 
 from curate.errors import RecipeError
+from curate.text.compiled import Ints
 from curate.tokenize import bpe, registry
 from curate.tokenize.card import Reading, write_card
-from curate.tokenize.compiled import Ints
-from curate.tokenize.counts import COUNTS, PretokenCounter, add_up, histogram, least_count
+from curate.tokenize.counts import count_texts, histogram, least_count
 from curate.tokenize.learn import Learner
 
-BATCH_CHARACTERS: Final = 4 << 20
 MERGE_BYTES: Final = 128 << 20
 """Bytes of distinct pre-tokens that reach the merge step: it takes about ten times as much memory."""
 SINGLE_BYTES: Final = 256
@@ -88,12 +87,7 @@ def train_bpe(
     """
     plan = Plan(vocab_size, pattern, tuple(specials), min_count, base=base)
     reading = Reading()
-    counter = PretokenCounter(pattern)
-    found = [batch for text in arrays(reading.over(texts)) for batch in counter.add(text)]
-    found += counter.flush()
-    ordered = pa.Table.from_batches(found).sort_by("key").to_batches() if found else []
-    table = pa.Table.from_batches(add_up(iter(ordered)), schema=COUNTS).combine_chunks()
-    words, counts = table.column("word").combine_chunks(), table.column("count").to_numpy()
+    words, counts = count_texts(reading.over(texts), pattern)
     least = least_count(histogram(words, counts), plan.min_count, plan.merge_bytes)
     pretokens = {"pretokens": int(counts.sum()), "distinct_pretokens": len(words), "least_count": least}
     used = counts >= least
@@ -182,19 +176,6 @@ def _files(
     ids = {token: len(tokens) + i for i, token in enumerate(specials)}
     card = write_card(tokenizer, name, pattern, ids, trained_on, settings)
     return {registry.MODEL_FILES[bpe.KIND]: ranks, registry.CARD_FILE: card}
-
-
-def arrays(texts: Iterable[str]) -> Iterator[pa.Array]:
-    """Yield texts in arrays of about `BATCH_CHARACTERS`."""
-    held: list[str] = []
-    size = 0
-    for text in texts:
-        held.append(text)
-        size += len(text)
-        if size >= BATCH_CHARACTERS:
-            yield pa.array(held, pa.large_string())
-            held, size = [], 0
-    yield pa.array(held, pa.large_string())
 
 
 def _too_little(vocab_size: int, wanted: int, possible: int, told: Mapping[str, int]) -> str:

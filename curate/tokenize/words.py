@@ -13,9 +13,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from curate.tokenize.compiled import Bytes, Words, as_int, compiled, load_part
+from curate.text.compiled import Bytes, Words, as_int, compiled, load_part
 
-FILE: Final = "words.py"
+FILE: Final = "tokenize/words.py"
 BITS: Final = 17
 CACHE_BYTES: Final = 64 << BITS
 """Memory of one cache: 8 MiB."""

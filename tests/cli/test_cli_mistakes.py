@@ -26,6 +26,32 @@ def test_a_vocabulary_that_the_text_cannot_fill_is_a_mistake(tmp_path: Path) -> 
     assert "set vocab_size to at most" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--vocab-size", "30"), "error: --vocab-size: input should be greater than or equal to 259, not 30\n"),
+        (("--new-tokens", "5"), "error: base and new_tokens belong together: what to grow, and by how much\n"),
+        ((), "error: vocab_size is required; give one of vocab_size, preset, and base with new_tokens\n"),
+    ],
+)
+def test_options_that_make_no_tokenizer_are_named(options: tuple[str, ...], told: str, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a text")
+    done = call("tokenizer", "train", "--input", tmp_path / "a.txt", "--output", tmp_path / "out", *options)
+    assert (done.exit_code, done.stderr) == (2, told)
+
+
+def test_texts_that_could_not_be_read_are_told_when_there_is_too_little(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "good"}\n{broken\n{"other": 1}\n')
+    (tmp_path / "b.txt").write_bytes(b"caf\xe9\n")
+    given = ("--input", tmp_path / "*", "--output", tmp_path / "out", "--vocab-size", "300")
+    done = call("tokenizer", "train", *given)
+    assert done.exit_code == 2
+    *unread, mistake = done.stderr.splitlines()
+    assert "allow only" in mistake
+    assert unread[-1] == "replaced.utf8: 1"
+    assert sum(int(line.split(": ")[1]) for line in unread) == 3
+
+
 def test_every_mistake_of_a_recipe_is_told_and_nothing_is_started(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "run"
     arguments = ("--output", output, "--set", "shards.context_lenth=3", "--set", "filters.size.word.max=3")

@@ -59,6 +59,20 @@ def test_compare_reads_the_kept_documents_of_a_run_and_its_tokenizer(run: Path) 
     )
 
 
+def test_files_and_folders_here_need_no_slash(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(models)
+    done = call("tokenizer", "compare", "bpe", "sentencepiece", "--max-documents", "5", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert [item["name"] for item in json.loads(done.stdout)["tokenizers"]] == ["bpe", "sentencepiece"]
+    monkeypatch.chdir(models / "bpe")
+    for command in (
+        ("compare", "ranks.tiktoken"),
+        ("cut", "ranks.tiktoken", "--vocab-size", "270", "--output", "less"),
+    ):
+        done = call("tokenizer", *command)
+        assert done.exit_code == 0, done.stderr
+
+
 def test_compare_writes_a_page(models: Path, tmp_path: Path) -> None:
     done = call("tokenizer", "compare", models / "bpe", "--html", tmp_path / "page.html", "--json")
     assert done.exit_code == 0, done.stderr
@@ -70,6 +84,9 @@ def test_compare_writes_a_page(models: Path, tmp_path: Path) -> None:
     ("arguments", "told", "code"),
     [
         (["nowhere/at-all"], "no tokenizer here", 1),
+        (["llama3"], "no tokenizer is called 'llama3'; did you mean llama3-tokenizer?", 1),
+        (["lid.176"], "lid.176 is a language model, no tokenizer; known: llama3-tokenizer, mistral-v1-32k", 1),
+        (["{models}/bpe", "--html", "{models}"], "is a folder; name a file in it", 2),
         (["{models}/bpe", "{models}/bpe"], "a tokenizer called bpe is already there", 2),
         (["{models}/bpe", "--on", "{models}/*.jsonl"], "no file matches", 2),
         (["{models}/bpe", "--on", "{models}/bpe/ranks.tiktoken"], "--on", 2),

@@ -54,7 +54,21 @@ def test_a_plain_text_is_read_in_blocks_that_lose_nothing(tmp_path: Path, monkey
 
 def test_bytes_that_are_no_utf8_become_replacement_characters(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"caf\xe9 ol\xe9\n")
-    assert read(tmp_path)[0] == ["caf\ufffd ol\ufffd\n"]
+    found, tally = read(tmp_path)
+    assert found == ["caf\ufffd ol\ufffd\n"]
+    assert tally["replaced.utf8"] == 2
+
+
+@pytest.mark.parametrize("block_bytes", [1, 2, 3, 4, 5, 1 << 20])
+def test_only_what_was_replaced_counts_wherever_blocks_end(
+    block_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(texts, "BLOCK_BYTES", block_bytes)
+    # a true U+FFFD, a cut off sequence, a byte that begins none, and one cut off by the end of the file
+    (tmp_path / "a.txt").write_bytes("\ufffd\ufffd a\ufffd".encode() + b"\xe4\xb8 b \xff \xe4")
+    found, tally = read(tmp_path)
+    assert "".join(found) == "\ufffd\ufffd a\ufffd\ufffd b \ufffd \ufffd"
+    assert tally["replaced.utf8"] == 3
 
 
 def test_inputs_that_cannot_be_read_are_mistakes(tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from curate.errors import RecipeError, TaskError
+from curate.pipelines.check_tokenizer import load_training
 from curate.pipelines.recipe import load_recipe
 from curate.pipelines.run import Options, run
-from curate.pipelines.train_settings import MERGE_BYTES, TrainSettings, load_settings
+from curate.pipelines.train_settings import MERGE_BYTES, TrainSettings
 from curate.pipelines.training import sample_quotas, train_on_texts
-from curate.tokenize import bpe, registry, train
+from curate.tokenize import bpe, registry, train, train_spm
 from curate.tokenize.train import train_bpe
 
 WORDS = {"english": "the river runs down to the sea", "greek": "το ποτάμι τρέχει προς τη θάλασσα"}
@@ -49,12 +50,28 @@ def trained(
     return json.loads(files["card.json"]), files
 
 
+def texts_of(folder: pathlib.Path) -> list[str]:
+    return [json.loads(line)["text"] for file in folder.glob("*.jsonl") for line in file.read_text().splitlines()]
+
+
 def test_a_run_trains_what_its_texts_train_in_memory(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
     card, files = trained(folder, tmp_path / "run")
-    texts = [json.loads(line)["text"] for file in folder.glob("*.jsonl") for line in file.read_text().splitlines()]
     assert card["trained_on"]["documents"] == 340
-    assert files == train_bpe(texts, 300)
-    assert files == train_on_texts(texts, TrainSettings(vocab_size=300))
+    assert files == train_bpe(texts_of(folder), 300)
+    assert files == train_on_texts(texts_of(folder), TrainSettings(vocab_size=300))
+
+
+@pytest.mark.parametrize("options", [{}, {"split_digits": False}, {"allow_whitespace_only_pieces": False}])
+def test_a_run_trains_sentencepiece_as_its_texts_do_in_memory(
+    options: dict[str, Any], folder: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    settings = ["tokenizer.train.kind=sentencepiece", "tokenizer.train.vocab_size=320"]
+    given = [f"tokenizer.train.sentencepiece.{name}={str(value).lower()}" for name, value in options.items()]
+    card, files = trained(folder, tmp_path / "run", *settings, *given)
+    assert ("pretokens" in card["trained_on"]) == train_spm.learns_from_counts(options)
+    assert files == train_spm.train_sentencepiece(texts_of(folder), 320, settings=options)
+    wanted = TrainSettings(kind="sentencepiece", vocab_size=320, sentencepiece=options)
+    assert files == train_on_texts(texts_of(folder), wanted)
 
 
 @pytest.mark.parametrize("kind", ["bpe", "sentencepiece"])
@@ -87,10 +104,12 @@ def test_the_weights_of_the_mix_are_those_of_the_sample(folder: pathlib.Path, tm
     assert not any(b"river" in token for token in bpe.parse_ranks(files["ranks.tiktoken"], "ranks"))
 
 
+@pytest.mark.parametrize("kind", ["bpe", "sentencepiece"])
 def test_too_little_memory_leaves_out_the_rarest_and_the_card_says_so(
-    folder: pathlib.Path, tmp_path: pathlib.Path
+    kind: str, folder: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    card, _ = trained(folder, tmp_path / "run", "tokenizer.train.merge_bytes=150")
+    settings = [f"tokenizer.train.kind={kind}", "tokenizer.train.vocab_size=290", "tokenizer.train.merge_bytes=150"]
+    card, _ = trained(folder, tmp_path / "run", *settings)
     told = card["trained_on"]
     assert told["least_count"] > 1
     assert told["learned_from"] < told["distinct_pretokens"]
@@ -148,9 +167,34 @@ def test_presets_fill_in_what_the_recipe_leaves_open() -> None:
         ({"vocab_size": 300, "new_tokens": 5}, "base and new_tokens belong together"),
         ({"base": "x", "new_tokens": 5, "pattern": "."}, "base and pattern exclude each other"),
         ({"base": "x", "new_tokens": 5, "kind": "sentencepiece"}, 'base needs kind = "bpe"'),
-        ({"vocab_size": 12}, "vocab_size"),
+        ({"vocab_size": 12}, "--vocab-size: input should be"),
     ],
 )
 def test_settings_that_contradict_each_other_are_mistakes(given: dict[str, Any], told: str) -> None:
     with pytest.raises(RecipeError, match=told):
-        load_settings(given)
+        load_training(given)
+
+
+def test_any_setting_can_be_given_as_key_and_value() -> None:
+    sets = ['specials=["<s>"]', "pattern=(?s:.)"]
+    found = load_training({"vocab_size": 300, "preset": None}, sets)
+    assert (found.specials, found.pattern) == (("<s>",), "(?s:.)")
+    pieces = load_training({"preset": "llama"}, ["sentencepiece.character_coverage=1.0"])
+    assert pieces.sentencepiece == {"character_coverage": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["seed=3"], "--set seed=3: chooses the sample of a run; here everything is read"),
+        (["vocab"], "--set vocab: has no =; write key=value"),
+        (["patern=x"], "--set patern: unknown key; did you mean pattern"),
+        (["pattern=("], "--set pattern: does not compile"),
+        (["kind=sentencepiece", "sentencepiece.bos=1"], "--set sentencepiece.bos: is no option of the trainer"),
+        (["vocab_size=2"], "--set vocab_size: input should be greater than or equal to 259, not 2"),
+    ],
+)
+def test_a_mistaken_key_and_value_is_told_before_any_text_is_read(overrides: list[str], told: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_training({"vocab_size": 300}, overrides)
+    assert told in str(caught.value)

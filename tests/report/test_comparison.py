@@ -259,6 +259,21 @@ def test_a_browser_shows_the_page_readably_and_asks_for_nothing(
     context.close()
 
 
+@pytest.mark.slow
+def test_tables_of_four_tokenizers_fit_into_a_telephone(trained: Path, browser: Any, tmp_path: Path) -> None:
+    names = ("llama3-tokenizer", "mistral-v1-32k", "own-bpe-32k", "own-spm-16k")
+    four = [f"{name}={trained / kind}" for name, kind in zip(names, ("small", "pieces") * 2, strict=True)]
+    place = tmp_path / "page.html"
+    place.write_text(comparison_page(compare_tokenizers(four, settings=FEW)), encoding="utf-8")
+    context = browser.new_context(viewport={"width": 400, "height": 900})
+    page = context.new_page()
+    page.goto(place.as_uri())
+    widths = page.evaluate("[...document.querySelectorAll('.table')].map(t => [t.scrollWidth, t.clientWidth])")
+    assert len(widths) > 6
+    assert [pair for pair in widths if pair[0] > pair[1]] == []
+    context.close()
+
+
 def luminance(colour: str) -> float:
     """The relative luminance of ``rgb(r, g, b)`` (WCAG 2)."""
     parts = [int(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]

@@ -150,3 +150,24 @@ def test_a_real_vocabulary_gives_our_ids_on_raw_pages(asset: str, shared_data: P
         lines = [line for line in text.split("\n") if len(line) < bpe.MAX_RUN_CHARS]
         assert np.mean([len(line) > 0 for line in lines]) > 0.1
         same(theirs, ours, lines)
+
+
+def test_a_32k_model_gets_code_llamas_infilling_tokens_at_their_ids(tmp_path: Path) -> None:
+    path = asset_path("mistral-v1-32k")
+    registry.save(export.export(path, name="mistral-v1-32k", infilling=True), str(tmp_path / "folder"))
+    ours, plain = registry.load(str(tmp_path / "folder")), registry.load(path)
+    theirs = tokenizers.Tokenizer.from_file(str(tmp_path / "folder" / "tokenizer.json"))
+    names = {"\u2581<PRE>": 32_007, "\u2581<SUF>": 32_008, "\u2581<MID>": 32_009, "\u2581<EOT>": 32_010}
+    assert (ours.name, ours.vocab_size) == ("mistral-v1-32k-infilling", 32_016)
+    assert {name: ours.specials[name] for name in names} == names
+    assert {name: theirs.token_to_id(name) for name in names} == names
+    for text in ("def f(x):\n    return <PRE> x <SUF>", "a <MID> b <EOT>"):
+        assert ours.encode_text(text).tolist() == plain.encode_text(text).tolist()
+    card = json.loads((tmp_path / "folder" / "card.json").read_text())
+    assert (card["vocab_size"], card["sha256"]) == (32_016, ours.sha256)
+
+
+def test_infilling_tokens_are_for_sentencepiece_models_only(tmp_path: Path, bpe_files: dict[str, bytes]) -> None:
+    registry.save(bpe_files, str(tmp_path / "bpe"))
+    with pytest.raises(AssetError, match="of a SentencePiece model"):
+        export.export(str(tmp_path / "bpe"), infilling=True)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from importlib import import_module
 from pathlib import Path
@@ -122,3 +123,76 @@ def test_lines_longer_than_the_trainer_reads_are_cut_not_skipped() -> None:
     unbroken = list(train_spm._lines(counts, ["川" * 9_000], 4192))
     assert "".join(unbroken) == "川" * 9_000
     assert max(len(piece.encode()) for piece in unbroken) <= 4192
+
+
+def from_text(
+    monkeypatch: pytest.MonkeyPatch, texts: list[str], size: int, options: dict[str, Any]
+) -> dict[str, bytes]:
+    """What the trainer itself makes of the lines of the texts."""
+    with monkeypatch.context() as patch:
+        patch.setattr(train_spm, "learns_from_counts", lambda settings: False)
+        return train_spm.train_sentencepiece(texts, size, settings=options)
+
+
+HOSTILE = {
+    "carriage returns": ["ab\r\r", "\r", "a\rb a\rb\r\n"],
+    "zeros": ["a\0b \0", "\0"],
+    "spaces at the ends": ["  lead", "trail  ", *["one "] * 50, " ", "   "],
+    "tabs": ["a\t\tb", "\t\t", "cat\t", "\tcat\tcat"],
+    "the space of pieces": ["\u2581\u2581a\u2581b"],
+    "the mark of the trainer": ["ab ab \u2585", "\u2585"],
+    "other white space": ["a\x85b\u2028c\u00a0d\u3000e\x0bf\x0cg"],
+    "fixed pieces": ["<s> ab</s> <unk>", "<pad> x", "<0x41>ab"],
+    "odd characters": ["a\ufdd0b", "\ufeffa", "\ue000\ue000", "\U0010ffff" * 3],
+    "long lines": ["w " * 4000, "ö" * 5000, "ab\tc \u2581 " * 1000],
+    "empty": ["", "\n\n"],
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_counted_words_give_the_file_that_their_text_gives(
+    kind: str, corpus: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts, options = [*corpus, *HOSTILE[kind] * 3], {"hard_vocab_limit": False, "character_coverage": 1.0}
+    counted = train_spm.train_sentencepiece(texts, 600, settings=options)
+    assert counted["tokenizer.model"] == from_text(monkeypatch, texts, 600, options)["tokenizer.model"]
+
+
+def test_counted_words_give_the_file_that_real_texts_give(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = (shared_data / "dev-data" / "lid-dev.jsonl").read_text(encoding="utf-8").splitlines()
+    texts = [json.loads(line)["text"] for line in lines[::4]]
+    counted = train_spm.train_sentencepiece(texts, 5000, settings={"character_coverage": 0.995})
+    direct = from_text(monkeypatch, texts, 5000, {"character_coverage": 0.995})
+    assert counted["tokenizer.model"] == direct["tokenizer.model"]
+
+
+def test_symbols_in_words_may_be_counted_too(corpus: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"user_defined_symbols": "<turn>,river,|x|", "control_symbols": "<c>"}
+    assert train_spm.learns_from_counts(options)
+    texts = [*corpus, *["<turn> a <turn>river|x||x|\t<turn>\t<c>sea"] * 5]
+    counted = train_spm.train_sentencepiece(texts, 450, settings=options)
+    assert counted["tokenizer.model"] == from_text(monkeypatch, texts, 450, options)["tokenizer.model"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"normalization_rule_name": "nmt_nfkc"},
+        {"remove_extra_whitespaces": True},
+        {"add_dummy_prefix": False},
+        {"split_by_whitespace": False},
+        {"treat_whitespace_as_suffix": True},
+        {"allow_whitespace_only_pieces": False},
+        {"input_sentence_size": 101},
+        {"max_sentence_length": 100},
+        {"user_defined_symbols": "a b"},
+        {"required_chars": "\n"},
+        {"self_test_sample_size": 3},
+    ],
+)
+def test_options_that_change_how_text_is_read_are_trained_on_text(options: dict[str, Any], corpus: list[str]) -> None:
+    assert not train_spm.learns_from_counts(options)
+    card = json.loads(train_spm.train_sentencepiece(corpus, 450, settings=options)["card.json"])
+    assert card["trained_on"].keys() == {"documents", "characters", "bytes"}
+    recorded = {name: value for name, value in card["settings"].items() if name in options}
+    assert recorded == options
