@@ -32,7 +32,7 @@ def recipe(inputs: Inputs, name: str, steps: Sequence[str], crawl: str, more: st
 
 def run(wanted: Any, output: str, executor: str = "inline", workers: int | None = None) -> list[Any]:
     """Run a recipe in the fresh folder `output` as ``curate run`` does; return the receipts of its tasks."""
-    from curate.engine.tasks import read_receipt
+    from curate.engine.receipts import read_receipt
     from curate.pipelines.run import Options
     from curate.pipelines.run import run as run_recipe
 

@@ -13,7 +13,6 @@ import functools
 import glob
 import os
 import re
-import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,8 +28,6 @@ COPY_BYTES: Final = 8 << 20
 SAMPLE_BYTES: Final = 1 << 20
 FULL_DISK_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 WILDCARDS: Final = frozenset("*?[")
-
-STAGED: Final = re.compile(r"\..+\.[0-9a-f]{32}\.tmp(\.\d+\.tmp)?")
 
 on_commit_step: Callable[[str], None] | None = None
 """Called with the name of each step of each commit; crash tests replace it to stop the process there."""
@@ -120,6 +117,10 @@ def _named_errors(uri: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise
+    except PermissionError as error:
+        if not is_local(uri):
+            raise RetryableError(f"{shown(uri)}: {error}") from error
+        raise RecipeError(f"{_readable(shown(uri))}: permission denied; allow it, or name another place") from None
     except (NotADirectoryError, FileExistsError):
         raise RecipeError(f"{shown(uri)}: a file stands where a folder is needed; name another place") from None
     except OSError as error:
@@ -265,19 +266,6 @@ def write_bytes(uri: str, data: bytes) -> None:
     _step("committed")
 
 
-def sweep_staging(uri: str) -> None:
-    """Delete what killed attempts left half-built anywhere below the local folder `uri`."""
-    if not is_local(uri):
-        return
-    for folder, folders, names in os.walk(local_path(uri)):
-        for name in [name for name in folders if STAGED.fullmatch(name)]:
-            shutil.rmtree(os.path.join(folder, name))
-            folders.remove(name)
-        for name in names:
-            if STAGED.fullmatch(name):
-                os.unlink(os.path.join(folder, name))
-
-
 def content_id(uri: str, *, full: bool = False) -> str:
     """Return what identifies the bytes at `uri` without its name or time: for local files the size and the xxh3-128
     of the first and last MiB (of everything if `full`), for remote ones the size and the ETag where the store has one.
@@ -323,19 +311,44 @@ def _base_folder(pattern: str) -> str:
     return path if system.get_file_info(path).type == pafs.FileType.Directory else os.path.dirname(path)
 
 
+def _files_below(root: str) -> Iterator[str]:
+    """Yield the paths of everything but folders below a local folder, each folder once however many links lead to it.
+    Raises RecipeError for a folder that cannot be read."""
+
+    def refuse(error: OSError) -> None:
+        raise RecipeError(f"{_readable(str(error.filename))}: cannot be read ({error.strerror}); allow it or move it")
+
+    seen: set[str] = set()
+    for folder, folders, names in os.walk(root, onerror=refuse, followlinks=True):
+        folders.sort()
+        if (real := os.path.realpath(folder)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        yield from (os.path.join(folder, name) for name in names)
+
+
+def _match_local(root: str) -> list[str]:
+    """Return the local files that a file, folder or glob matches, without hidden ones, pipes and sockets.
+
+    Raises RecipeError for folders that cannot be read and links that lead nowhere: they may hide a part of the input.
+    """
+    if os.path.isdir(root):
+        found = list(_files_below(root))
+    else:
+        found = [root] if os.path.isfile(root) else glob.glob(root, recursive=True)
+    visible = [path for path in found if not os.path.basename(path).startswith(".")]
+    lost = sorted(path for path in visible if not os.path.exists(path))
+    if lost:
+        raise RecipeError([f"{_readable(path)}: the link leads nowhere; mend it or delete it" for path in lost])
+    return [path for path in visible if os.path.isfile(path)]
+
+
 def _match(pattern: str) -> list[tuple[str, str, int]]:
     """Return (uri, full path, size) of the files that one pattern, folder or file name matches."""
     base, query = _split_query(pattern)
     if is_local(pattern):
-        root = local_path(base)
-        if os.path.isdir(root):
-            found = [os.path.join(folder, name) for folder, _, names in os.walk(root) for name in names]
-        elif os.path.isfile(root):
-            found = [root]
-        else:
-            found = [path for path in glob.glob(root, recursive=True) if os.path.isfile(path)]
-        visible = [path for path in found if not os.path.basename(path).startswith(".")]
-        return [(path, path, os.path.getsize(path)) for path in visible]
+        return [(path, path, os.path.getsize(path)) for path in _match_local(local_path(base))]
     scheme = base.split("://", 1)[0]
     system, path = filesystem(pattern)
     with _named_errors(pattern):
@@ -358,14 +371,18 @@ def list_inputs(patterns: str | Sequence[str]) -> list[InputFile]:
 
     A pattern is a file, a folder (everything below it but hidden files) or a glob. A name is relative to the deepest
     folder that all patterns share before their first wildcard, so that a file more changes no other name. Raises
-    InputError, with a line for each pattern that matches nothing (an empty run is never silent) and each name that is
-    not UTF-8.
+    InputError, with a line for each pattern that matches nothing (an empty run is never silent), each name that is not
+    UTF-8, and each folder or link that cannot be followed.
     """
     wanted = [patterns] if isinstance(patterns, str) else list(patterns)
     found: dict[str, tuple[str, int]] = {}
     wrong: list[str] = []
     for pattern in wanted:
-        matches = _match(pattern)
+        try:
+            matches = _match(pattern)
+        except RecipeError as error:
+            wrong += error.mistakes
+            continue
         if not matches:
             wrong.append(f"{_readable(shown(pattern))}: no file matches; check the path or the pattern")
         wrong += [

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import os
 import pathlib
+from typing import Any
 
 import pytest
 
@@ -79,6 +81,59 @@ def test_every_pattern_that_matches_nothing_is_named(tmp_path: pathlib.Path) -> 
         str(tmp_path),
         str(tmp_path / "x"),
     ]
+
+
+def test_a_link_that_leads_nowhere_is_named(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "good.warc").write_bytes(b"")
+    (tmp_path / "lost.warc").symlink_to(tmp_path / "moved.warc")
+    for pattern in (tmp_path, tmp_path / "*.warc", tmp_path / "lost.warc"):
+        with pytest.raises(InputError, match=r"/lost\.warc: the link leads nowhere"):
+            storage.list_inputs(str(pattern))
+
+
+def test_links_to_folders_are_followed_and_no_folder_is_read_twice(tmp_path: pathlib.Path) -> None:
+    crawl, other = tmp_path / "crawl", tmp_path / "other"
+    for folder in (crawl / "b", other):
+        folder.mkdir(parents=True)
+        (folder / f"{folder.name}.warc").write_bytes(b"")
+    (crawl / "a").symlink_to(crawl / "b")
+    (crawl / "b" / "up").symlink_to(crawl)
+    (crawl / "c").symlink_to(other)
+    assert [file.name for file in storage.list_inputs(str(crawl))] == ["a/b.warc", "c/other.warc"]
+
+
+def test_pipes_are_no_inputs(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "x.warc").write_bytes(b"")
+    os.mkfifo(tmp_path / "pipe.warc")
+    for pattern in (tmp_path, tmp_path / "*"):
+        assert [file.name for file in storage.list_inputs(str(pattern))] == ["x.warc"]
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "x.warc").write_bytes(b"")
+    scan = os.scandir
+
+    def refuse(path: str) -> Any:
+        if str(path).endswith("closed"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scan(path)
+
+    # root may read everything
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(InputError, match=r"/closed: cannot be read \(Permission denied\)"):
+        storage.list_inputs(str(tmp_path))
+
+
+def test_what_may_not_be_read_or_written_is_a_mistake_with_its_place(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "makedirs", refuse)
+    with pytest.raises(RecipeError, match=f"^{tmp_path}/new: permission denied"):
+        storage.make_folder(str(tmp_path / "new"))
 
 
 def test_a_name_that_is_not_utf8_is_named(tmp_path: pathlib.Path) -> None:

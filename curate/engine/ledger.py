@@ -21,7 +21,8 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from curate import storage
-from curate.engine.tasks import Receipt, TaskSpec, canonical_json, hash_json, read_receipt
+from curate.engine.receipts import read_receipt
+from curate.engine.tasks import Receipt, TaskSpec, canonical_json, hash_json
 from curate.errors import CurateError, LeaseError
 
 COMPACT_AT = 10_000
@@ -136,6 +137,14 @@ def _lease_content(owner: str) -> bytes:
     return canonical_json(content).encode()
 
 
+def _is_at(path: str, handle: int) -> bool:
+    """Return whether the file that a handle has open is the one at `path`."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(handle))
+    except FileNotFoundError:
+        return False
+
+
 def _alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -164,12 +173,19 @@ class Lease:
         """Take the lock of a local folder, which dies with its process. Raises LeaseError if a live one holds it."""
         path = storage.local_path(self.uri)
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        self._lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if not takeover:
+                os.close(handle)
                 raise LeaseError(_at_work(self.read())) from None
+        # the holder before deletes its file: who opened that one just then has locked what nobody else will see
+        if not _is_at(path, handle):
+            os.close(handle)
+            self.lock(takeover)
+            return
+        self._lock = handle
 
     def read(self) -> dict[str, Any] | None:
         """Return what the lease file says; None if it is missing, or its writer died before it was filled."""

@@ -1,6 +1,7 @@
-"""Scratch folders of tasks whose run folder is on an object store: what is left of a killed task is cleaned up.
+"""What is left of killed tasks is cleaned up: staged files in run folders, and scratch folders.
 
-A folder is locked by the process that works in it, and the lock dies with that process.
+A task whose run folder is on an object store builds its files in a scratch folder. It is locked by the process that
+works in it, and the lock dies with that process.
 """
 
 from __future__ import annotations
@@ -8,13 +9,31 @@ from __future__ import annotations
 import fcntl
 import functools
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from curate import storage
+
 PREFIX: Final = "curate-scratch-"
+STAGED: Final = re.compile(r"\..+\.[0-9a-f]{32}\.tmp(\.\d+\.tmp)?")
+"""Names that `storage.staging_path` gives, and those of the spills beside such a file."""
+
+
+def sweep_staging(uri: str) -> None:
+    """Delete what killed attempts left half-built anywhere below the local folder `uri`."""
+    if not storage.is_local(uri):
+        return
+    for folder, folders, names in os.walk(storage.local_path(uri)):
+        for name in [name for name in folders if STAGED.fullmatch(name)]:
+            shutil.rmtree(os.path.join(folder, name))
+            folders.remove(name)
+        for name in names:
+            if STAGED.fullmatch(name):
+                os.unlink(os.path.join(folder, name))
 
 
 @contextmanager

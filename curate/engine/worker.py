@@ -18,7 +18,8 @@ import time
 import traceback
 from typing import Any, Final
 
-from curate.engine.tasks import Job, run_task
+from curate.engine.receipts import run_task
+from curate.engine.tasks import Job
 from curate.errors import CurateError, InvariantError, RetryableError, StorageFullError
 from curate.storage import FULL_DISK_ERRNOS
 

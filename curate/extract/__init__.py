@@ -12,7 +12,7 @@ from curate.extract.depth import html_shape
 from curate.extract.engines import ENGINES, LIBRARIES, engine_source, find_engine
 from curate.extract.settings import ExtractSettings
 
-VERSION: Final = 2
+VERSION: Final = 3
 PLAIN_TYPES: Final = frozenset({"text/plain", "text/markdown"})
 
 __all__ = [

@@ -17,7 +17,7 @@ META_BYTES: Final = 4096
 DETECT_BYTES: Final = 128 << 10
 MAX_CHANCE_BYTES: Final = 64
 TOLERATED_ERRORS: Final = 0.01
-_META = re.compile(rb"<meta\s[^>]{0,512}?charset\s*=\s*[\"']?\s*([\w:.\-]{2,40})", re.IGNORECASE)
+_META = re.compile(rb"<meta\s[^>]{0,512}?charset\s*=\s*(?:[\"']\s*)?([\w:.\-]{2,40})", re.IGNORECASE)
 _XML = re.compile(rb"<\?xml\s[^>]{0,200}?encoding\s*=\s*[\"']([\w:.\-]{2,40})", re.IGNORECASE)
 _NON_ASCII = bytes(range(128, 256))
 _BOMS: Final = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))

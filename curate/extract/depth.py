@@ -67,6 +67,7 @@ from curate.extract.open_elements import (
 )
 
 MAX_ATTRIBUTES: Final = 1000
+MAX_ADDED_ATTRIBUTES: Final = 10_000
 MAX_CLONES: Final = 32
 
 
@@ -75,7 +76,8 @@ def html_shape(data: np.ndarray, limit: int, most: int) -> tuple[int, int]:
     """Return the deepest nesting of elements below `body` in the HTML `data` (uint8 [bytes]), and how many elements and
     comments a parser will make of it: those reopened, cloned and implied too. The scan ends as soon as the depth
     exceeds `limit` or the number exceeds `most`; a tag of more than `MAX_ATTRIBUTES` counts as exceeding it, because
-    parsers compare each attribute with all before it."""
+    parsers compare each attribute with all before it. So do more than `MAX_ADDED_ATTRIBUTES` of all `html` and `body`
+    tags together: a parser adds those of each to the first."""
     size = len(data)
     room = limit + 4
     names = np.zeros(room, dtype=np.uint64)
@@ -84,7 +86,7 @@ def html_shape(data: np.ndarray, limit: int, most: int) -> tuple[int, int]:
     fmt = np.zeros((room + 4, 2), dtype=np.uint64)
     off = np.zeros(room + 4, dtype=np.int64)
     depth = used = deepest = 0
-    made = 0
+    made = added = 0
     at = 0
     while at < size:
         if data[at] != 60:
@@ -187,6 +189,9 @@ def html_shape(data: np.ndarray, limit: int, most: int) -> tuple[int, int]:
             tag = np.uint64(0)
         else:
             if bits & IGNORED:
+                added += count
+                if added > MAX_ADDED_ATTRIBUTES:
+                    return min(deepest, limit + 1), most + 1
                 continue
             # parts of a table are nothing outside of one
             if bits & (CELL | TABLE_PART) and find(names, kinds, depth, np.uint64(0), TABLE | TEMPLATE, 0) < 0:

@@ -17,6 +17,7 @@ from curate import storage
 from curate.engine.driver import Driver, Limits, Progress, Silent
 from curate.engine.executors import check_address, make_executor
 from curate.engine.ledger import FOLDERS, LEASE_FILE, Ledger, lease
+from curate.engine.scratch import sweep_staging
 from curate.errors import RecipeError
 from curate.pipelines.check_files import checked_units
 from curate.pipelines.older_runs import withdraw_signatures
@@ -91,7 +92,7 @@ def run(recipe: Recipe, output: str, options: Options | None = None, progress: P
         check_address(options.address)
     storage.make_folder(output)
     with lease(output, takeover=options.takeover) as held:
-        storage.sweep_staging(output)
+        sweep_staging(output)
         storage.write_bytes(storage.join(output, RECIPE_FILE), (RUN_MARK + recipe.resolved_toml()).encode())
         for folder in FOLDERS:
             storage.make_folder(storage.join(output, folder))

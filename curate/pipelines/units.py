@@ -65,7 +65,8 @@ def cut(size: int, unit_bytes: int) -> list[tuple[int, int]]:
 def list_units(recipe: Recipe) -> list[Unit]:
     """Return the units of all sources in order of source, file name and offset.
 
-    Raises RecipeError naming every pattern that matches nothing and every file of unknown format.
+    Raises RecipeError naming every pattern that matches nothing, every file of unknown format and every file that may
+    not be read.
     """
     mistakes: list[str] = []
     found: list[tuple[Source, str, InputFile]] = []
@@ -83,15 +84,21 @@ def list_units(recipe: Recipe) -> list[Unit]:
     if mistakes:
         raise RecipeError(mistakes)
 
-    def units(entry: tuple[Source, str, InputFile]) -> list[Unit]:
+    def units(entry: tuple[Source, str, InputFile]) -> list[Unit] | list[str]:
         source, kind, file = entry
-        identity = storage.content_id(file.uri, full=recipe.engine.verify_inputs)
+        try:
+            identity = storage.content_id(file.uri, full=recipe.engine.verify_inputs)
+        except RecipeError as error:
+            return [f"sources.{source.name}.input: {line}" for line in error.mistakes]
         splits = file.size > recipe.engine.unit_bytes and READERS[kind].splittable(file)
         ranges = cut(file.size, recipe.engine.unit_bytes) if splits else [(0, file.size)]
         return [Unit(source, kind, file, identity, start, end) for start, end in ranges]
 
     with ThreadPoolExecutor(LISTING_THREADS) as pool:
-        return [unit for listed in pool.map(units, found) for unit in listed]
+        listed = [item for items in pool.map(units, found) for item in items]
+    if mistakes := [item for item in listed if isinstance(item, str)]:
+        raise RecipeError(mistakes)
+    return [item for item in listed if isinstance(item, Unit)]
 
 
 def views_of(recipe: Recipe) -> tuple[View, ...]:

@@ -23,7 +23,7 @@ MAX_MEMBERS: Final = 100
 _STATUS = re.compile(rb"\s*(?:HTTP|ICY|SHTTP)[/\d. ]*?\s-?(\d{1,9})(?!\d)[^\r\n]*\r?\n?", re.IGNORECASE)
 _BLANK = re.compile(rb"\r?\n[ \t]*\r?\n")
 _NOT_A_HEADER = re.compile(rb"^(?=[<{]|[ \t]+<)", re.MULTILINE)
-_CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([^\s;\"',]+)", re.IGNORECASE)
+_CHARSET = re.compile(r"charset\s*=\s*(?:[\"']\s*)?([^\s;\"',]+)", re.IGNORECASE)
 _CHUNK = re.compile(rb"[ \t]*([0-9a-fA-F]{1,16})[ \t]*(?:;[^\r\n]{0,4096})?\r?\n")
 _HTML_START = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]{0,200}>\s*)?(?:<!--.{0,500}?-->\s*)?"
@@ -63,21 +63,24 @@ def parse_response(block: bytes) -> Response:
 
 
 def _headers(head: bytes) -> dict[str, str]:
-    headers: dict[str, str] = {}
+    # pieces of each value, because a header may hold a hundred thousand lines of one name
+    pieces: dict[str, list[str]] = {}
     name = ""
     for line in head.decode("latin-1").split("\n"):
         if line[:1] in " \t":
             if name and line.strip():
-                headers[name] += " " + line.strip()
+                pieces[name].append(" " + line.strip())
             continue
         key, colon, value = line.partition(":")
         if not colon:
             continue
         name, value = key.strip().lower(), value.strip()
-        if headers.get(name):
-            value = headers[name] if name == "content-type" else f"{headers[name]}, {value}"
-        headers[name] = value
-    return headers
+        held = pieces.setdefault(name, [])
+        if held and name != "content-type":
+            held.append(", " + value)
+        elif value and not held:
+            held.append(value)
+    return {name: "".join(values) for name, values in pieces.items()}
 
 
 def content_type(value: str | None) -> tuple[str, str | None]:

@@ -51,12 +51,13 @@ def parse_header(head: bytes) -> Header:
     lines = head.split(b"\n")
     if not _VERSION_LINE.match(lines[0]):
         raise InputError("corrupt", "no WARC record starts here")
-    fields: dict[str, str] = {}
+    # pieces of each value, because a header may hold half a million continuation lines
+    pieces: dict[str, list[str]] = {}
     name = ""
     for line in lines[1:]:
         if line[:1] in (b" ", b"\t"):
             if name:
-                fields[name] += " " + decode_field(line.strip())
+                pieces[name].append(decode_field(line.strip()))
             continue
         key, colon, value = line.partition(b":")
         if not colon:
@@ -64,10 +65,11 @@ def parse_header(head: bytes) -> Header:
                 raise InputError("corrupt", "a line of a WARC header has no colon")
             continue
         name = key.strip().lower().decode("latin-1")
-        if name in fields:
+        if name in pieces:
             name = ""
         else:
-            fields[name] = decode_field(value.strip())
+            pieces[name] = [decode_field(value.strip())]
+    fields = {name: " ".join(values) for name, values in pieces.items()}
     length = fields.get("content-length", "")
     if not (length.isascii() and length.isdigit()) or len(length) > 18:
         raise InputError("corrupt", f"Content-Length {length[:30]!r} is not a size")

@@ -101,7 +101,8 @@ def test_a_worker_that_dies_once_costs_nothing(make_driver: Make, spec: Spec, su
 
 
 def test_two_attempts_that_write_different_bytes_are_an_error(make_driver: Make, spec: Spec) -> None:
-    from curate.engine.tasks import FileRef, write_receipt
+    from curate.engine.receipts import write_receipt
+    from curate.engine.tasks import FileRef
 
     driver = make_driver()
     (receipt,) = driver.run_phase("double", [spec(1)])

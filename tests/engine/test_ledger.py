@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pathlib
@@ -51,6 +52,25 @@ def test_the_lease_of_another_host_counts_until_it_is_stale(tmp_path: pathlib.Pa
     (tmp_path / "lease.json").write_text(json.dumps({**lease, "renewed": time.time() - 2 * ledger.LEASE_STALE_S}))
     with ledger.lease(str(tmp_path)):
         pass
+
+
+def test_a_lease_that_is_given_back_while_it_is_asked_for_is_still_one(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = ledger.Lease(str(tmp_path), "first")
+    first.lock(takeover=False)
+    first.write()
+
+    def flock(handle: int, operation: int) -> None:
+        monkeypatch.undo()
+        first.close()
+        fcntl.flock(handle, operation)
+
+    monkeypatch.setattr(ledger.fcntl, "flock", flock)
+    with ledger.lease(str(tmp_path)) as second:
+        assert second.read() == json.loads((tmp_path / "lease.json").read_text())
+        with pytest.raises(LeaseError), ledger.lease(str(tmp_path)):
+            pass
 
 
 def test_a_lease_cut_off_while_being_written_is_taken(tmp_path: pathlib.Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.extract import decode_html
-from curate.extract.charset import codec_name
+from curate.extract.charset import META_BYTES, codec_name, meta_charset
 
 CZECH = "Příliš žluťoučký kůň úpěl ďábelské ódy. " * 5
 RUSSIAN = "Съешь же ещё этих мягких французских булок, да выпей чаю. " * 5
@@ -87,6 +88,19 @@ def test_utf_16_without_a_mark_is_seen_by_its_zero_bytes() -> None:
 
 def test_latin_1_means_windows_1252() -> None:
     assert decode_html("“quoted” – €".encode("cp1252"), "iso-8859-1") == "“quoted” – €"
+
+
+@pytest.mark.parametrize("claim", ["charset=x-y", "charset = 'x-y'", 'CHARSET= " x-y "'])
+def test_a_claim_of_the_page_is_found_with_blanks_and_quotes_around_it(claim: str) -> None:
+    assert meta_charset(f"<p><meta content='a/b; {claim}'>".encode()) == "x-y"
+
+
+def test_a_claim_of_blanks_is_passed_over_at_once() -> None:
+    head = (b"<meta " * 80 + b"charset=" + b" " * META_BYTES)[:META_BYTES]
+    start = time.process_time()
+    assert meta_charset(head) is None
+    # blanks that two parts of a pattern could share took half a minute
+    assert time.process_time() - start < 1
 
 
 def test_codecs_that_are_no_charsets_are_no_codecs() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from resiliparse.parse.html import HTMLTree
 
-from curate.extract.depth import html_shape
+from curate.extract.depth import MAX_ADDED_ATTRIBUTES, html_shape
 from curate.readers import READERS, Page, ReadSettings
 from curate.storage import InputFile
 
@@ -92,6 +92,16 @@ FLAT = {
 def test_a_long_flat_page_passes(name: str) -> None:
     html, deepest = FLAT[name]
     assert scan(html) <= deepest
+
+
+@pytest.mark.parametrize("tag", ["body", "html"])
+def test_tags_that_add_attributes_to_the_first_count_together(tag: str) -> None:
+    def page(attributes: int) -> np.ndarray:
+        tags = "".join(f"<{tag} a{number}=1>" for number in range(attributes))
+        return np.frombuffer(f"<p>x{tags}".encode(), dtype=np.uint8)
+
+    assert html_shape(page(MAX_ADDED_ATTRIBUTES), 512, 1_000_000) == (1, 1 + MAX_ADDED_ATTRIBUTES)
+    assert html_shape(page(MAX_ADDED_ATTRIBUTES + 1), 512, 1_000_000) == (1, 1_000_001)
 
 
 def test_a_page_exactly_at_the_limit_passes_and_one_level_more_does_not() -> None:

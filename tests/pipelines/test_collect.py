@@ -11,7 +11,8 @@ import pytest
 
 from curate import storage
 from curate.engine.ledger import FOLDERS
-from curate.engine.tasks import BATCH, Job, Receipt, TaskSpec, run_task
+from curate.engine.receipts import run_task
+from curate.engine.tasks import BATCH, Job, Receipt, TaskSpec
 from curate.errors import InvariantError
 from curate.pipelines import units
 from curate.pipelines.recipe import Recipe

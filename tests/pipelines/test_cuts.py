@@ -17,7 +17,8 @@ import pytest
 
 from curate.dedup.substring import Passages, anchors
 from curate.engine.driver import Driver
-from curate.engine.tasks import BATCH, DOCUMENT, Job, TaskSpec, run_task
+from curate.engine.receipts import run_task
+from curate.engine.tasks import BATCH, DOCUMENT, Job, TaskSpec
 from curate.errors import AlarmError
 from curate.pipelines import substrings
 from curate.pipelines.part_texts import stored_texts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import zstandard
 from archive_files import COMPRESS, SETTINGS, http, page, read, warc, write
 
 from curate.readers import READERS, ReadSettings
+from curate.readers.warc import parse_header
 
 
 def test_a_damaged_zstd_dictionary_ends_in_named_errors(tmp_path: Path) -> None:
@@ -98,6 +100,16 @@ def test_a_header_line_of_ten_megabytes_is_refused(tmp_path: Path) -> None:
         pages, rejects, _ = read("warc", write(tmp_path, "a.warc" + suffix, data))
         assert [page.url[-1] for page in pages] == ["0", "2"]
         assert [reject.reason for reject in rejects] == ["error.header_too_large"]
+
+
+def test_a_header_of_many_continuation_lines_costs_no_more_than_its_length() -> None:
+    lines = 300_000
+    start = time.process_time()
+    header = parse_header(b"WARC/1.1\r\nX-Long: a\r\n" + b" b\r\n" * lines + b"Content-Length: 7\r\n\r\n")
+    assert header.length == 7
+    assert header.fields["x-long"] == "a" + " b" * lines
+    # the square of this number takes five seconds and more
+    assert time.process_time() - start < 2
 
 
 def test_missing_blank_lines_between_records_are_tolerated_and_bare_newlines_too(tmp_path: Path) -> None:

@@ -163,3 +163,30 @@ def test_millions_of_tiny_chunks_take_the_memory_of_their_payload() -> None:
     tracemalloc.stop()
     assert payload == b"xy" * 500_000
     assert peak < 5_000_000
+
+
+HOSTILE_HEADERS = {
+    "a header folded over many lines": b"X-Long: a" + b"\r\n a" * 120_000,
+    "one header again and again": b"X-Long: a" + b"\r\nX-Long: a" * 45_000,
+    "a charset of blanks": b"Content-Type: text/html; charset=" + b" " * 500_000 + b";",
+}
+
+
+@pytest.mark.parametrize("name", list(HOSTILE_HEADERS))
+def test_a_header_costs_time_in_proportion_to_its_length(name: str) -> None:
+    start = time.process_time()
+    headers = parse_response(b"HTTP/1.1 200 OK\r\n" + HOSTILE_HEADERS[name] + b"\r\n\r\n" + PAGE).headers
+    assert content_type(headers.get("content-type"))[1] is None
+    # the square of these lengths takes several seconds to many minutes
+    assert time.process_time() - start < 1
+
+
+def test_values_of_one_header_are_joined_in_order() -> None:
+    head = b"A: \r\nA: 1\r\n 2\r\nB: x\r\nA:\r\nA: 3\r\n  4 \r\nContent-Type: a/b\r\nContent-Type: c/d\r\n"
+    headers = parse_response(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n").headers
+    assert headers == {"a": "1 2, , 3 4", "b": "x", "content-type": "a/b"}
+
+
+@pytest.mark.parametrize("charset", ["charset=x", "charset = 'x'", 'CHARSET= " x "', "a; charset=x; charset=y"])
+def test_a_charset_is_found_with_blanks_and_quotes_around_it(charset: str) -> None:
+    assert content_type(f"text/html; {charset}")[1] == "x"

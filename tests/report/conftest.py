@@ -14,7 +14,8 @@ import pytest
 import xxhash
 
 from curate.engine.ledger import FOLDERS, write_plan
-from curate.engine.tasks import FLOWS, FileRef, Flow, Receipt, TaskSpec, write_receipt
+from curate.engine.receipts import write_receipt
+from curate.engine.tasks import FLOWS, FileRef, Flow, Receipt, TaskSpec
 from curate.filters.decide import decide
 from curate.filters.rules import Limit, ResolvedRule
 from curate.schema import DOCUMENT, REJECT, VERDICT, named_schema

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from curate.engine.tasks import Receipt, TaskSpec, receipt_path, write_receipt
+from curate.engine.receipts import receipt_path, write_receipt
+from curate.engine.tasks import Receipt, TaskSpec
 from curate.errors import InvariantError, RecipeError
 from curate.filters.rules import Limit, ResolvedRule
 from curate.report.stats import Amount, read_stats
