@@ -40,7 +40,7 @@ from curate.pipelines.parts import part_handle, read_batches
 from curate.pipelines.quarantine import pieces
 from curate.pipelines.signatures import read_signed, settings_of, word_fields
 from curate.pipelines.standing import read_standing
-from curate.pipelines.views import concat, edits_column, view_text
+from curate.pipelines.views import edits_column, view_text
 from curate.schema import id_words
 from curate.text.buffers import text_buffers
 
@@ -51,7 +51,7 @@ REQUEST_SORT: Final = ("part", "row", "star_hi", "star_lo", "role")
 REQUEST_ROW: Final = pa.schema(word_fields(*REQUEST_SORT))
 ROOT, MEMBER = 0, 1
 SLICE_ROWS: Final = 4096
-CHUNK_BYTES: Final = 2 << 20
+CHUNK_BYTES: Final = 8 << 20
 SET_SORT: Final = (
     "star_hi", "star_lo", "scope", "role", "priority", "quality", "id_hi", "id_lo", "part", "row",
 )  # fmt: skip
@@ -121,21 +121,12 @@ def _requests(rows: Columns, index: Index, star_hi: Any, star_lo: Any, role: NDA
 
 
 def _chunks(task: Task) -> Iterator[pa.RecordBatch]:
-    """Yield the sorted rows of the range of a task in chunks of about CHUNK_BYTES: merging yields small ones, and each
-    chunk costs a millisecond."""
+    """Yield the sorted rows of the range of a task."""
     low, high = (int(bound) for bound in task.settings["range"])
-    waiting: list[pa.RecordBatch] = []
-    size = 0
-    for batch in merge([task.uri(ref) for ref in task.inputs("runs")], low, high):
+    for batch in merge([task.uri(ref) for ref in task.inputs("runs")], low, high, CHUNK_BYTES):
         task.heartbeat("batch")
         task.stats["rows"] += len(batch)
-        waiting.append(batch)
-        size += batch.nbytes
-        if size >= CHUNK_BYTES:
-            yield concat(waiting)
-            waiting, size = [], 0
-    if waiting:
-        yield concat(waiting)
+        yield batch
 
 
 def send_sets(task: Task) -> None:
