@@ -1,7 +1,9 @@
 """Which near-duplicates are connected: components of all edges, in memory or, for more edges than that, in files.
 
 Either way each component is known by its smallest id, and all its documents are asked for as one star, which begins
-with the best of them. In files (`curate.dedup.min_labels`), a step is one exchange of links, in memory of a few blocks.
+with the best of them. In memory, a component in which the best document has an edge to every other one is settled at
+once: comparing them again would find the same. In files (`curate.dedup.min_labels`), a step is one exchange of links,
+in memory of a few blocks.
 """
 
 from __future__ import annotations
@@ -17,10 +19,12 @@ from curate.dedup.components import components
 from curate.dedup.min_labels import LINK, both_ways, large_star, small_star
 from curate.engine.exchange import merge, write_run
 from curate.engine.tasks import Task
-from curate.pipelines.near_duplicates import EDGE_ROW, MEMBER, REQUEST_ROW, REQUEST_SORT
+from curate.pipelines.duplicates import CHANGE_ROW, CHANGE_SORT
+from curate.pipelines.near_duplicates import EDGE_ROW, MEMBER, NODE, REQUEST_ROW, REQUEST_SORT, changes_of
 from curate.pipelines.signatures import word_fields
 
 Columns = dict[str, Any]
+Index = NDArray[np.int64]
 
 LINK_SORT: Final = LINK[:4]
 LINK_ROW: Final = pa.schema(word_fields(*LINK))
@@ -28,22 +32,56 @@ CHANGED: Final = "changed"
 
 
 def join_components(task: Task) -> None:
-    """Find the components of all edges in memory, and ask for the comparison of the documents of each."""
+    """Find the components of all edges in memory; write what becomes of the documents of those that edges settle, and
+    ask for the comparison of the documents of each other one."""
     batches = [batch for ref in task.inputs("runs") for batch in merge([task.uri(ref)])]
     table = pa.Table.from_batches(batches, schema=EDGE_ROW)
     edge = {name: table.column(name).to_numpy() for name in EDGE_ROW.names}
-    leaders = np.stack([edge["leader_hi"], edge["leader_lo"]], axis=1)
+    leaders = np.stack([edge["leader_id_hi"], edge["leader_id_lo"]], axis=1)
     members = np.stack([edge["id_hi"], edge["id_lo"]], axis=1)
     found = components(leaders, members)
     known = _keys(found.nodes)
-    place: Columns = {name: np.zeros(len(known), dtype=np.uint64) for name in ("part", "row")}
-    for ids, prefix in ((leaders, "leader_"), (members, "")):
-        at = np.searchsorted(known, _keys(ids))
-        for name in place:
-            place[name][at] = edge[prefix + name]
-    for size in np.unique(_keys(found.labels), return_counts=True)[1].tolist():
+    ends = np.searchsorted(known, _keys(leaders)), np.searchsorted(known, _keys(members))
+    node: Columns = {name: np.zeros(len(known), dtype=np.uint64) for name in NODE}
+    for at, prefix in zip(ends, ("leader_", ""), strict=True):
+        for name in node:
+            node[name][at] = edge[prefix + name]
+    number = np.unique(_keys(found.labels), return_inverse=True)[1]
+    sizes = np.bincount(number)
+    for size in sizes.tolist():
         task.stats[f"components|{1 << (size.bit_length() - 1)}"] += 1
-    _ask(task, iter([_requests(place["part"], place["row"], found.labels[:, 0], found.labels[:, 1])]))
+    best = _best(node, number)
+    similarity = _similarity_to_best(best[number], *ends, edge["similarity"])
+    settled = (np.bincount(number, weights=~np.isnan(similarity)) == sizes)[number]
+    with task.write("run", "dedup/{key}-{number}.run") as output:
+        drop = np.flatnonzero(settled & (best[number] != np.arange(len(known))))
+        heads = best[settled[best]]
+        theirs = {name: column[best[number[drop]]] for name, column in node.items()}
+        gone, kept = ({name: column[at] for name, column in node.items()} for at in (drop, heads))
+        changes = changes_of(gone, theirs, similarity[drop], kept, sizes[number[heads]] - 1)
+        output.rows = write_run(output.path, [changes], CHANGE_ROW, CHANGE_SORT)
+    asked = np.flatnonzero(~settled)
+    labels = found.labels[asked]
+    _ask(task, iter([_requests(node["part"][asked], node["row"][asked], labels[:, 0], labels[:, 1])]))
+
+
+def _best(node: Columns, number: Index) -> Index:
+    """Return the best node of each component (`number` int64 [nodes] tells which one a node belongs to)."""
+    order = np.lexsort([node["id_lo"], node["id_hi"], node["quality"], node["priority"], number])
+    firsts = np.ones(len(order), dtype=bool)
+    firsts[1:] = number[order[1:]] != number[order[:-1]]
+    return order[firsts]
+
+
+def _similarity_to_best(best: Index, left: Index, right: Index, similarity: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how similar each node is to the best of its component, which is `best` of it, by the edges between `left`
+    and `right`; 1 for that itself, NaN where no edge tells."""
+    told = np.full(len(best), np.nan)
+    for node, other in ((left, right), (right, left)):
+        known = best[node] == other
+        told[node[known]] = similarity[known]
+    told[best] = 1.0
+    return told
 
 
 def _keys(ids: NDArray[np.uint64]) -> NDArray[np.bytes_]:
@@ -56,8 +94,8 @@ def link_edges(task: Task) -> None:
 
     def links() -> Iterator[pa.RecordBatch]:
         for rows in _ranges(task):
-            nodes = (rows["id_hi"], rows["id_lo"], rows["part"], rows["row"])
-            others = (rows["leader_hi"], rows["leader_lo"], rows["leader_part"], rows["leader_row"])
+            nodes = [rows[name] for name in NODE[:4]]
+            others = [rows[f"leader_{name}"] for name in NODE[:4]]
             yield _links(dict(zip(LINK, (*nodes[:2], *others[:2], *nodes[2:], *others[2:]), strict=True)), both=True)
 
     _write_links(task, links())

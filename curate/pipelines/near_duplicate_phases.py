@@ -66,7 +66,8 @@ def find_near_duplicates(
     sides = step.sides(signatures)
     edges = step.compare("verify", step.find_stars("", sides), sides)
     verified = [ref for receipt in edges for ref in receipt.files("run") if ref.rows]
-    changes = step.compare("final", step.join(verified), sides) if verified else []
+    joined = step.join(verified) if verified else []
+    changes = [*joined, *step.compare("final", joined, sides)]
     if len(pipeline.driver.executed) > executed:
         pipeline.driver.progress.note(step.cost())
     pipeline.apply_changes(reason, changes, earlier=met)
@@ -187,7 +188,8 @@ class _Step:
         )
 
     def join(self, edges: Sequence[FileRef]) -> list[Receipt]:
-        """Find the components of all edges, and ask for the comparison of the documents of each with the best."""
+        """Find the components of all edges, and what they settle; ask for the comparison of the documents of each other
+        one with the best."""
         pipeline, reason = self._pipeline, self._reason
         if sum(ref.rows for ref in edges) <= self._chosen.max_edges_in_memory:
             spec = pipeline.spec("minhash.components", reason, {}, runs=edges)

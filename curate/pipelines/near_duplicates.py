@@ -9,9 +9,11 @@
 5. *compare*: leader clustering of each star (`curate.dedup.leaders`), the root first, then by (priority, quality, id):
    a member that is similar enough to a leader is an edge, one that is similar to none leads itself. What the memory
    for leaders does not hold goes through 4 and 5 again, so that the result does not depend on it.
-6. *components* (`near_duplicate_components.py`) of all edges. The members of each are asked for as one star.
-7. *sets* and *compare* again, now from the best document on: a document is dropped only for its own similarity to the
-   one that is kept. Those too far from it have leaders of their own. With ``chain = true`` a path of edges is enough.
+6. *components* (`near_duplicate_components.py`) of all edges. A document is dropped only for its own similarity to the
+   best of its component. Where edges tell that of every member, as in every pair, all is said; the members of each
+   other component are asked for as one star.
+7. *sets* and *compare* again, now from the best document on. Those too far from it have leaders of their own. With
+   ``chain = true`` a path of edges is enough.
 
 Against older runs (`older_runs.py`), stars are made of their documents, all of which lead, and of this run's, which
 never do.
@@ -33,12 +35,14 @@ from curate.dedup.shingles import shingles
 from curate.engine.exchange import SORT_BYTES, merge, write_merged, write_run
 from curate.engine.tasks import Task
 from curate.pipelines.duplicates import CHANGE_ROW, CHANGE_SORT
+from curate.pipelines.part_texts import chosen_rows
 from curate.pipelines.parts import part_handle, read_batches
 from curate.pipelines.quarantine import pieces
 from curate.pipelines.signatures import read_signed, settings_of, word_fields
 from curate.pipelines.standing import read_standing
 from curate.pipelines.views import edits_column, view_text
 from curate.schema import id_words
+from curate.text.buffers import text_buffers
 
 Columns = dict[str, Any]
 Index = NDArray[np.int64]
@@ -47,14 +51,23 @@ REQUEST_SORT: Final = ("part", "row", "star_hi", "star_lo", "role")
 REQUEST_ROW: Final = pa.schema(word_fields(*REQUEST_SORT))
 ROOT, MEMBER = 0, 1
 SLICE_ROWS: Final = 4096
+CHUNK_BYTES: Final = 8 << 20
 SET_SORT: Final = (
     "star_hi", "star_lo", "scope", "role", "priority", "quality", "id_hi", "id_lo", "part", "row",
 )  # fmt: skip
-SET_ROW: Final = pa.schema([*word_fields(*SET_SORT), pa.field("set", pa.large_list(pa.uint32()), nullable=False)])
+SET_ROW: Final = pa.schema([*word_fields(*SET_SORT), pa.field("set", pa.large_binary(), nullable=False)])
+"""`set`: uint32 hashes as their little-endian bytes, which Arrow moves ten times faster than lists of numbers."""
 STAR: Final = ("star_hi", "star_lo", "scope")
 """What a star is known by. Its key alone could bring documents of two scopes together, once in 2⁶⁴."""
-EDGE_SORT: Final = ("leader_hi", "leader_lo", "id_hi", "id_lo")
-EDGE_ROW: Final = pa.schema(word_fields(*EDGE_SORT, "leader_part", "leader_row", "part", "row"))
+EDGE_SORT: Final = ("leader_id_hi", "leader_id_lo", "id_hi", "id_lo")
+NODE: Final = ("id_hi", "id_lo", "part", "row", "priority", "quality")
+EDGE_ROW: Final = pa.schema(
+    [
+        *word_fields(*EDGE_SORT, *(f"leader_{name}" for name in NODE[2:]), *NODE[2:]),
+        pa.field("similarity", pa.float64(), nullable=False),
+    ]
+)
+"""A verified pair: both documents, and what decides which of them is better."""
 COMPARED: Final = "compared"
 SIMILAR: Final = "similar"
 
@@ -64,13 +77,10 @@ def find_stars(task: Task) -> None:
     document. In a meeting with older runs that is the first of theirs, and a bucket that lacks one side asks nothing.
     """
     meets = bool(task.settings["meets"])
-    low, high = (int(bound) for bound in task.settings["range"])
 
     def requests() -> Iterator[pa.RecordBatch]:
         waiting: Columns | None = None
-        for batch in merge([task.uri(ref) for ref in task.inputs("runs")], low, high):
-            task.heartbeat("batch")
-            task.stats["rows"] += len(batch)
+        for batch in _chunks(task):
             rows = {name: batch.column(name).to_numpy() for name in batch.schema.names}
             if waiting is not None:
                 rows = {name: np.concatenate([waiting[name], rows[name]]) for name in rows}
@@ -110,6 +120,15 @@ def _requests(rows: Columns, index: Index, star_hi: Any, star_lo: Any, role: NDA
     return pa.record_batch([pa.array(array) for array in arrays], schema=REQUEST_ROW)
 
 
+def _chunks(task: Task) -> Iterator[pa.RecordBatch]:
+    """Yield the sorted rows of the range of a task."""
+    low, high = (int(bound) for bound in task.settings["range"])
+    for batch in merge([task.uri(ref) for ref in task.inputs("runs")], low, high, CHUNK_BYTES):
+        task.heartbeat("batch")
+        task.stats["rows"] += len(batch)
+        yield batch
+
+
 def send_sets(task: Task) -> None:
     """Send the shingles or signatures of this part's documents to the stars that ask for them."""
     part = part_handle(task.settings["part"])
@@ -140,7 +159,7 @@ def send_sets(task: Task) -> None:
 
 
 def _asked_sets(task: Task, wanted: Index) -> Iterator[tuple[Index, Columns, pa.Array]]:
-    """Yield (rows, what sorts them, what is compared of them as large_list<uint32>) for the rows asked for, ascending:
+    """Yield (rows, what sorts them, what is compared of them as in SET_ROW) for the rows asked for, ascending:
     signatures if the task is given a signature file, else shingles of its documents."""
     if not len(wanted):
         return
@@ -152,29 +171,39 @@ def _asked_sets(task: Task, wanted: Index) -> Iterator[tuple[Index, Columns, pa.
         named = {"scope": scope, "id_hi": ids[:, 0], "id_lo": ids[:, 1]}
         return named | dict(zip(("priority", "quality"), better, strict=True))
 
+    marked = np.zeros(task.settings["rows"], dtype=bool)
+    marked[wanted] = True
     if task.inputs("signatures"):
-        marked = np.zeros(task.settings["rows"], dtype=bool)
-        marked[wanted] = True
         for signed in read_signed(task, task.input("signatures"), marked):
             if len(signed.row):
                 offsets = np.arange(len(signed.row) + 1, dtype=np.int64) * signed.values.shape[1]
-                sets = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(signed.values.reshape(-1)))
+                sets = _packed(signed.values.reshape(-1), offsets)
                 yield signed.row, places(signed.row, signed.ids, signed.scope), sets
         return
     assert standing is not None
     settings = settings_of(task)
     views = task.settings["views"]
     columns = ["id", "text", *(edits_column(view) for view in views)]
-    for first, batch in read_batches(task, task.input("documents"), columns):
-        numbers = wanted[(wanted >= first) & (wanted < first + len(batch))]
-        if not len(numbers):
-            continue
-        chosen = batch.take(pa.array(numbers - first)).append_column("row", pa.array(numbers))
-        for piece in pieces(task, chosen):
+    for first, batch in read_batches(task, task.input("documents"), columns, marked):
+        for piece in pieces(task, chosen_rows(first, batch, marked)):
             found = shingles(view_text(piece, views, task.settings["view"]), settings.ngram, settings.unit)
-            sets = pa.LargeListArray.from_arrays(pa.array(found.bounds), pa.array(found.hashes))
             rows = piece.column("row").to_numpy()
+            sets = _packed(found.hashes, found.bounds)
             yield rows, places(rows, id_words(piece.column("id")), standing.scope[rows, 0]), sets
+
+
+def _packed(hashes: NDArray[np.uint32], bounds: Index) -> pa.Array:
+    """Return hashes[bounds[i]:bounds[i + 1]] of each row i as SET_ROW holds them."""
+    buffers = [None, pa.py_buffer(4 * bounds), pa.py_buffer(np.ascontiguousarray(hashes, dtype="<u4"))]
+    return pa.Array.from_buffers(pa.large_binary(), len(bounds) - 1, buffers)
+
+
+def _unpacked(sets: pa.Array) -> tuple[NDArray[np.uint32], Index]:
+    """Return the hashes of all rows and their bounds, int64 [rows + 1]."""
+    data, bounds = text_buffers(sets)
+    hashes = data[bounds[0] : bounds[-1]].view("<u4")
+    hashes.setflags(write=False)  # Arrow gives both kinds, and kernels are compiled for each
+    return hashes, (bounds - bounds[0]) // 4
 
 
 class Outcome(NamedTuple):
@@ -204,12 +233,10 @@ class Walk:
         starts[0] = self._star is None or any(self._star[name][0] != rows[name][0] for name in STAR)
         for name in STAR:
             starts[1:] |= rows[name][1:] != rows[name][:-1]
-        column = batch.column("set")
-        offsets = column.offsets.to_numpy().astype(np.int64)
-        hashes = column.values.to_numpy()[offsets[0] : offsets[-1]]
+        hashes, bounds = _unpacked(batch.column("set"))
         older = np.where(rows["role"] == ROOT, LEADS, JOINS)
         may = (older if self._older else np.full(len(batch), ANY)).astype(np.int8)
-        settled = self.settler.take(starts, may, hashes, offsets - offsets[0])
+        settled = self.settler.take(starts, may, hashes, bounds)
         led = np.flatnonzero((settled.leader >= 0) & ~settled.leads)
         leaders = {name: np.concatenate([self._leaders[name], rows[name][settled.leads]]) for name in SET_SORT}
         counts = np.concatenate([self._counts, np.zeros(int(settled.leads.sum()), dtype=np.int64)])
@@ -220,8 +247,8 @@ class Walk:
         closed = len(counts) - self.settler.open
         ended = {name: leaders[name][:closed] for name in SET_SORT}
         outcome = Outcome(
-            _edges(theirs, members),
-            _changes(members, theirs, settled.similarity[led], ended, counts[:closed]),
+            _edges(theirs, members, settled.similarity[led]),
+            changes_of(members, theirs, settled.similarity[led], ended, counts[:closed]),
             _requests(rows, left, rows["star_hi"][left], rows["star_lo"][left], rows["role"][left]),
         )
         self._leaders = {name: column[closed:] for name, column in leaders.items()}
@@ -232,19 +259,19 @@ class Walk:
     def end(self) -> pa.RecordBatch:
         """Return what becomes of the last leaders."""
         nobody = {name: np.zeros(0, dtype=np.uint64) for name in SET_SORT}
-        return _changes(nobody, nobody, np.zeros(0), self._leaders, self._counts)
+        return changes_of(nobody, nobody, np.zeros(0), self._leaders, self._counts)
 
 
-def _edges(leaders: Columns, members: Columns) -> pa.RecordBatch:
-    columns = [leaders["id_hi"], leaders["id_lo"], members["id_hi"], members["id_lo"]]
-    columns += [leaders["part"], leaders["row"], members["part"], members["row"]]
-    return pa.record_batch([pa.array(column) for column in columns], schema=EDGE_ROW)
+def _edges(leaders: Columns, members: Columns, similarity: NDArray[np.float64]) -> pa.RecordBatch:
+    columns = {f"leader_{name}": leaders[name] for name in NODE} | {name: members[name] for name in NODE}
+    columns["similarity"] = similarity
+    return pa.record_batch([pa.array(columns[name]) for name in EDGE_ROW.names], schema=EDGE_ROW)
 
 
-def _changes(
+def changes_of(
     members: Columns, leaders: Columns, similarity: NDArray[np.float64], ended: Columns, counts: Index
 ) -> pa.RecordBatch:
-    """Return the CHANGE rows of members that go, and of leaders that `ended` with any."""
+    """Return the CHANGE rows of members that go (1:1 `leaders`), and of leaders that `ended` with any (`counts`)."""
     kept = {name: column[counts > 0] for name, column in ended.items()}
     total = len(similarity) + int((counts > 0).sum())
     columns: Columns = {name: np.concatenate([members[name], kept[name]]) for name in ("part", "row")}
@@ -261,14 +288,11 @@ def compare(task: Task) -> None:
     run's documents in a meeting with ``older`` runs), and ask again for what is left."""
     final, older = bool(task.settings["final"]), bool(task.settings["older"])
     walk = Walk(settings_of(task), final=final, older=older, memory_bytes=LEADER_BYTES)
-    low, high = (int(bound) for bound in task.settings["range"])
     with task.folder("dedup") as folder:
         later = _Later(folder)
 
         def outcomes() -> Iterator[pa.RecordBatch]:
-            for batch in merge([task.uri(ref) for ref in task.inputs("runs")], low, high):
-                task.heartbeat("batch")
-                task.stats["rows"] += len(batch)
+            for batch in _chunks(task):
                 found = walk.take(batch)
                 task.stats[SIMILAR] += len(found.edges)
                 later.add(found.left)

@@ -21,8 +21,8 @@ def read_texts(task: Task, columns: Sequence[str], wanted: NDArray[np.bool_] | N
     task, in the last of the `views` of its settings. Documents in quarantine are left out; see `pieces`."""
     views = task.settings["views"]
     names = _names(columns, views)
-    for first, batch in read_batches(task, task.input("documents"), names):
-        for piece in pieces(task, _chosen(first, batch, wanted)):
+    for first, batch in read_batches(task, task.input("documents"), names, wanted):
+        for piece in pieces(task, chosen_rows(first, batch, wanted)):
             yield _texts(piece, columns, views)
 
 
@@ -37,7 +37,7 @@ def stored_texts(
     after collect, by view."""
     beside = {edits_column(view): uri for view, uri in edits.items()}
     for first, batch in stored_batches(documents, beside, _names(columns, views), wanted):
-        chosen = _chosen(first, batch, wanted)
+        chosen = chosen_rows(first, batch, wanted)
         if len(chosen):
             yield _texts(chosen, columns, views)
 
@@ -46,7 +46,7 @@ def _names(columns: Sequence[str], views: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(("id", *columns, "text", *map(edits_column, views))))
 
 
-def _chosen(first: int, batch: pa.RecordBatch, wanted: NDArray[np.bool_] | None) -> pa.RecordBatch:
+def chosen_rows(first: int, batch: pa.RecordBatch, wanted: NDArray[np.bool_] | None) -> pa.RecordBatch:
     """Return the wanted rows with their numbers in the part as a column ``row``."""
     rows = np.arange(first, first + len(batch))
     if wanted is not None:

@@ -82,14 +82,16 @@ def read_signals(task: Task, columns: Sequence[str]) -> pa.Table:
     return pa.table({name: found[name] for name in columns if name in found})
 
 
-def read_batches(task: Task, ref: FileRef, columns: Sequence[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Yield (number of the first row, batch) of a Parquet file, one row group at a time. Edits of views that came after
-    collect are read from the file of their own that is an input of the task by the name of their column, in the order
-    of its documents."""
+def read_batches(
+    task: Task, ref: FileRef, columns: Sequence[str], wanted: NDArray[np.bool_] | None = None
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Yield (number of the first row, batch) of a Parquet file, one row group at a time, without row groups that have
+    no `wanted` row (bool [rows]). Edits of views that came after collect are read from the file of their own that is an
+    input of the task by the name of their column, in the order of its documents."""
     beside = {name: task.inputs(name) for name in columns if task.inputs(name)}
     place = task.inputs("documents").index(ref) if beside else 0
     edits = {name: task.uri(refs[place]) for name, refs in beside.items()}
-    yield from stored_batches(task.uri(ref), edits, columns)
+    yield from stored_batches(task.uri(ref), edits, columns, wanted)
 
 
 def stored_batches(

@@ -18,6 +18,7 @@ from curate import storage
 from curate.dedup.minhash import SCHEME, MinHashSettings, band_keys, signatures
 from curate.engine.exchange import write_run
 from curate.engine.tasks import FileRef, Task, canonical_json
+from curate.pipelines.part_texts import chosen_rows
 from curate.pipelines.parts import part_handle, read_batches, read_kept
 from curate.pipelines.quarantine import pieces
 from curate.pipelines.standing import read_standing
@@ -100,12 +101,8 @@ def sign(task: Task) -> None:
         task.write("signatures", "signatures/{key}-{number}.arrow") as output,
         pa.ipc.new_file(output.path, schema) as writer,
     ):
-        for first, batch in read_batches(task, task.input("documents"), columns):
-            numbers = np.flatnonzero(keep[first : first + len(batch)])
-            if not len(numbers):
-                continue
-            chosen = batch.take(pa.array(numbers)).append_column("row", pa.array(first + numbers))
-            found = [signed(piece) for piece in pieces(task, chosen)]
+        for first, batch in read_batches(task, task.input("documents"), columns, keep):
+            found = [signed(piece) for piece in pieces(task, chosen_rows(first, batch, keep))]
             if found:
                 writer.write_batch(concat(found))
                 output.rows += sum(map(len, found))

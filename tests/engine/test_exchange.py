@@ -56,6 +56,23 @@ def test_partitions_tile_the_keys(runs: list[str]) -> None:
         assert [pair for low, high in spans for pair in pairs(list(exchange.merge(runs, low, high)))] == whole
 
 
+@pytest.mark.parametrize("ahead_bytes", [1, 1000, 10_000, 1 << 20])
+def test_reading_ahead_changes_only_where_batches_end(
+    tmp_path: pathlib.Path, runs: list[str], monkeypatch: pytest.MonkeyPatch, ahead_bytes: int
+) -> None:
+    monkeypatch.setattr(exchange, "BLOCK_BYTES", 500)
+    paths = []
+    for number, path in enumerate(runs):
+        paths.append(str(tmp_path / f"small-{number}.run"))
+        exchange.write_run(paths[-1], exchange.RunReader(path).read(), SCHEMA, SORT)
+    for low, high in (exchange.partition_range(index, 3) for index in range(3)):
+        one_by_one = list(exchange.merge(paths, low, high))
+        ahead = list(exchange.merge(paths, low, high, ahead_bytes))
+        assert pairs(ahead) == pairs(one_by_one)
+        assert len(ahead) <= len(one_by_one)
+    assert len(ahead) < len(one_by_one) / 2 or ahead_bytes < 10_000
+
+
 def test_small_blocks_change_nothing(tmp_path: pathlib.Path, runs: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     whole = pairs(list(exchange.merge(runs)))
     monkeypatch.setattr(exchange, "BLOCK_BYTES", 500)

@@ -74,7 +74,7 @@ def set_rows(members: Iterator[tuple[int, list[int]]], size: int) -> Iterator[pa
         columns["id_lo"] = np.array([identity for identity, _ in part], dtype=np.uint64)
         columns["row"] = columns["id_lo"]
         columns["role"] = np.array([ROOT if start + at == 0 else MEMBER for at in range(len(part))], dtype=np.uint64)
-        sets = pa.array([one for _, one in part], pa.large_list(pa.uint32()))
+        sets = pa.array([np.array(one, dtype="<u4").tobytes() for _, one in part], pa.large_binary())
         yield pa.record_batch([*(pa.array(columns[name]) for name in SET_SORT), sets], schema=SET_ROW)
 
 
@@ -110,7 +110,7 @@ def test_what_verification_cost_is_told_once(tmp_path: pathlib.Path) -> None:
     run(recipe, str(tmp_path / "again"), Options(executor="inline"), heard)
     (note,) = [note for note in heard.notes if "verification" in note]
     compared, similar = stats["minhash.compare compared"], stats["minhash.compare similar"]
-    assert (compared, similar) == (5, 5)
+    assert (compared, similar) == (3, 3)  # what these settle is not compared again
     moved = sum(path.stat().st_size for path in set_files(tmp_path / "again"))
     expected = f"verification: {compared} pairs compared, {similar} similar, {moved:,} bytes of shingle sets moved"
     assert note == f"duplicate.minhash: {expected}"
@@ -194,6 +194,6 @@ def test_a_giant_cluster_is_joined_in_files_as_in_memory(tmp_path: pathlib.Path)
     for name, chosen in (("memory", ""), ("files", "\nmax_edges_in_memory = 100")):
         (tmp_path / name).mkdir()
         stats, _ = finished(tmp_path / name, texts, f'alarm = "off"{chosen}')
-        found.append((stats["dropped"], stats["minhash.compare similar"], stats["duplicates.apply changes"]))
+        found.append((stats["dropped"], stats["duplicates.apply changes"]))
     assert found[0] == found[1]
     assert found[0][0] > 4990
