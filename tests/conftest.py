@@ -21,6 +21,7 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say how tests spread over processes: those that start Ray together, others by file; files of slow ones first."""
     groups = {
