@@ -36,7 +36,7 @@ demo: .venv/.core
 	$(BIN)/curate shards info $(DEMO)/run/shards --decode 1
 
 test: .venv/.dev assets
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 check: .venv/.dev
 	$(BIN)/ruff check

@@ -21,13 +21,7 @@ def shared_data() -> Path:
     return folder
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say how tests spread over processes: those that start Ray together, others by file; files of slow ones first."""
-    groups = {
-        item.nodeid: "ray" if item.get_closest_marker("ray") else item.nodeid.partition("::")[0] for item in items
-    }
-    slow = {groups[item.nodeid] for item in items if item.get_closest_marker("slow")}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(groups[item.nodeid]))
-    items.sort(key=lambda item: groups[item.nodeid] not in slow)
+    """Put the files of slow tests first: files are spread over processes in this order."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
