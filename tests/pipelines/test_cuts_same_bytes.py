@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pathlib
 import runpy
@@ -10,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from run_digests import digests_of
 
 from curate.pipelines.recipe import load_recipe
 from curate.pipelines.run import Options, run
@@ -17,12 +17,7 @@ from curate.pipelines.run import Options, run
 HERE = pathlib.Path(__file__).parent
 ROAD = runpy.run_path(str(HERE / "golden_roads.py"))["ROADS"]["cuts"]
 FINISH_S = 900
-
-
-def files_of(run_folder: pathlib.Path) -> dict[str, str]:
-    """Return the sha256 of every file of the run that is read later, by name."""
-    paths = (path for folder in ("edits", "signals", "verdicts") for path in (run_folder / folder).iterdir())
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+FOLDERS = ("edits", "signals", "verdicts")
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +36,9 @@ def test_several_parts_and_partitions_take_part(recipe: pathlib.Path) -> None:
 
 
 def test_a_second_run_does_nothing(recipe: pathlib.Path) -> None:
-    before = files_of(recipe.parent / "run")
+    before = digests_of(recipe.parent / "run", FOLDERS)
     assert not run(load_recipe(str(recipe)), str(recipe.parent / "run"), Options(executor="inline")).executed
-    assert files_of(recipe.parent / "run") == before
+    assert digests_of(recipe.parent / "run", FOLDERS) == before
 
 
 @pytest.mark.slow
@@ -52,11 +47,11 @@ def test_a_death_at_every_commit_step_changes_nothing(recipe: pathlib.Path, tmp_
     found = subprocess.run(command, capture_output=True, text=True, timeout=FINISH_S)
     assert found.returncode == 0, found.stderr
     assert len(json.loads(found.stdout)["deaths"]) > 100
-    assert files_of(tmp_path / "run") == files_of(recipe.parent / "run")
+    assert digests_of(tmp_path / "run", FOLDERS) == digests_of(recipe.parent / "run", FOLDERS)
 
 
 @pytest.mark.ray
 @pytest.mark.slow
 def test_ray_gives_the_bytes_of_inline(recipe: pathlib.Path, tmp_path: pathlib.Path) -> None:
     run(load_recipe(str(recipe)), str(tmp_path / "run"), Options(executor="ray", workers=2))
-    assert files_of(tmp_path / "run") == files_of(recipe.parent / "run")
+    assert digests_of(tmp_path / "run", FOLDERS) == digests_of(recipe.parent / "run", FOLDERS)

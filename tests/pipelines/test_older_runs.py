@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pathlib
 import random
@@ -16,6 +15,7 @@ import datasketch
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from run_digests import digests_of
 
 from curate.dedup.minhash import MinHashSettings, signatures, to_datasketch
 from curate.errors import CurateError, RecipeError
@@ -27,6 +27,7 @@ from curate.pipelines.run import Options, Summary, run
 from curate.pipelines.signatures import read_signatures
 
 FINISH_S = 900
+LEFT = ("verdicts", "signatures")
 Verdicts = dict[str, dict[str, Any]]
 Start = Callable[..., tuple[pathlib.Path, Summary]]
 
@@ -245,12 +246,6 @@ def test_a_stored_signature_is_datasketch_s_bit_for_bit(start: Start) -> None:
             assert sketch.hashvalues.tolist() == own.tolist()
 
 
-def verdicts_of(folder: pathlib.Path) -> dict[str, str]:
-    """Return the digest of every file that a later run or a report reads, by name."""
-    paths = [path for name in ("verdicts", "signatures") for path in sorted((folder / name).iterdir())]
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
-
-
 @pytest.mark.slow
 def test_a_death_at_every_commit_step_changes_nothing(start: Start, tmp_path: pathlib.Path) -> None:
     older, _ = start("first", first())
@@ -263,7 +258,7 @@ def test_a_death_at_every_commit_step_changes_nothing(start: Start, tmp_path: pa
     deaths = json.loads(found.stdout)["deaths"]
     for phase in ("older-bands", "older-stars", "older-0-sets", "older-0-compare", "older-apply"):
         assert any(f"duplicate.minhash-{phase}" in death for death in deaths), phase
-    assert verdicts_of(tmp_path / "killed") == verdicts_of(folder)
+    assert digests_of(tmp_path / "killed", LEFT) == digests_of(folder, LEFT)
     assert contents(older) == before
 
 
@@ -273,4 +268,4 @@ def test_ray_gives_the_bytes_of_inline(start: Start, tmp_path: pathlib.Path) -> 
     older, _ = start("first", first())
     folder, _ = start("second", second(), f'against = ["{older}"]')
     run(load_recipe(str(tmp_path / "second.toml")), str(tmp_path / "ray"), Options(executor="ray", workers=2))
-    assert verdicts_of(tmp_path / "ray") == verdicts_of(folder)
+    assert digests_of(tmp_path / "ray", LEFT) == digests_of(folder, LEFT)
