@@ -115,9 +115,8 @@ EMBEDDERS: Final[dict[str, Embedder]] = {
 }
 
 
-def model_mistake(settings: BaseModel) -> str:
-    """Return what is wrong with the model of a dedup step's settings, or "". A missing package or file is told before
-    any work."""
+def package_mistake(settings: BaseModel) -> str:
+    """Return which package the settings of a dedup step need that is not installed, or ""."""
     if not isinstance(settings, SemanticSettings):
         return ""
     entry = EMBEDDERS[settings.embedder]
@@ -126,7 +125,12 @@ def model_mistake(settings: BaseModel) -> str:
             return f"needs the package {package}; pip install 'curate-llm[{entry.extra}]'"
     if settings.kmeans == "faiss" and importlib.util.find_spec("faiss") is None:
         return "needs the package faiss; pip install 'curate-llm[faiss]'"
-    if settings.model is None:
+    return ""
+
+
+def model_mistake(settings: BaseModel) -> str:
+    """Return what is wrong with the model that the settings of a dedup step name, or ""."""
+    if not isinstance(settings, SemanticSettings) or settings.model is None:
         return ""
     if not os.path.isdir(settings.model):
         return f"{settings.model} is no folder; give the folder of a model on this machine"

@@ -1,15 +1,18 @@
 """Semantic dedup inside one cluster: SemDeDup (Abbas et al. 2023, arXiv:2303.09540) and Llama 3's greedy rule.
 
-Both go through the documents of a cluster in an order and look for the most similar one before it.
+Both go through the documents of a cluster in an order and look for the most similar one before it. The documents of
+sources with a higher priority come first, as in every dedup step; without priorities the order is the paper's.
 
-- ``semdedup``: the order is by the distance to the centroid, the farthest first (`keep_hard` of the published code); a
-  document goes when its similarity to *any* earlier one is above 1 - ε, even to one that went itself.
-- ``llama3``: the order is by quality, the best first; a document goes when its similarity to one that is *kept* is
-  above 1 - ε (Llama 3, arXiv:2407.21783, section 4.2.3: "greedily" leaves open whether dropped examples count; this is
-  our reading).
+- ``semdedup``: by the distance to the centroid, the farthest first (section 3: the one "with the lowest cosine
+  similarity to the cluster centroid" is kept; `keep_hard` of the published code); a document goes when its similarity
+  to *any* earlier one is above 1 - ε, even to one that went itself.
+- ``llama3``: by quality, the best first; a document goes when its similarity to one that is *kept* is above 1 - ε
+  (Llama 3, arXiv:2407.21783, section 4.2.3: "greedily" leaves open whether dropped examples count; this is our
+  reading).
 
-Documents with equal vectors are compared once. A cluster of more than `max_cluster` different vectors is split by
-k-means again; where that does not divide it, into pieces in its order. Pairs across such pieces are not compared.
+What is left of the order is by document id. Documents with equal vectors are compared once. A cluster of more than
+`max_cluster` different vectors is split by k-means again; where that does not divide it, into pieces in its order.
+Pairs across such pieces are not compared.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from curate.dedup.fixed_point import Products, Vectors, least_product, nearest, nearest_earlier, nearest_kept
-from curate.dedup.keys import Dedup, DedupSettings
+from curate.dedup.keys import Dedup, GroupSettings
 from curate.dedup.kmeans import find_centroids
 
 Scheme = Literal["semdedup", "llama3"]
@@ -32,8 +35,9 @@ IDENTICAL: Final = np.iinfo(np.int32).max
 """Stands for the product of equal vectors, above every threshold."""
 
 
-class SemanticSettings(DedupSettings):
-    """Settings of a semantic dedup step: what a document's vector is, how they are clustered, and what goes."""
+class SemanticSettings(GroupSettings):
+    """Settings of a semantic dedup step: what a document's vector is, how they are clustered, and what goes. Clusters
+    are of all documents; within one, only those of one `scope` are compared."""
 
     embedder: Literal["skipgram", "sentence-transformers", "onnx"] = "skipgram"
     model: str | None = None  # folder of the model; none for skipgram, which is trained on the run
@@ -47,7 +51,6 @@ class SemanticSettings(DedupSettings):
     max_cluster: int = Field(50_000, ge=2)  # different vectors that are compared with each other
     scheme: Scheme = "semdedup"
     epsilon: float = Field(0.05, ge=0, lt=1)  # what is nearer than a cosine of 1 - epsilon goes
-    quality: str | None = None  # for llama3: the signal that orders documents, larger is better
     seed: int = Field(1234, ge=0, lt=1 << 31)
 
     @model_validator(mode="after")

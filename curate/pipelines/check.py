@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from curate.dedup import DEDUPS, IMPLIED
-from curate.dedup.embedders import model_mistake
+from curate.dedup.embedders import package_mistake
 from curate.errors import RecipeError
 from curate.extract import ENGINES, engine_source
 from curate.filters import tables
@@ -163,7 +163,7 @@ def _dedup(table: Mapping[str, Any], names: Sequence[str], mistakes: list[Mistak
             mistakes.append(Mistake(("dedup", name), f"no step of this name{suggestion(name, used)}; add it to steps"))
         elif name in CLEANERS or name in tables.shipped():
             mistakes.append(Mistake(("dedup", name), "a filter or cleaner has this name; choose another"))
-        elif found is not None and (wrong := model_mistake(found)):
+        elif found is not None and (wrong := package_mistake(found)):
             mistakes.append(Mistake(("dedup", name), wrong))
         elif found is not None:
             choices[name] = DedupChoice(kind=kind, settings=found, alarm=alarm)

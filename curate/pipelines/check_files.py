@@ -1,5 +1,5 @@
-"""What a recipe names and a run needs: inputs, assets, the tokenizer and the languages of its model, all looked for
-before anything is written, and all that is missing told at once.
+"""What a recipe names and a run needs: inputs, assets, sentence models, the tokenizer and the languages of its model,
+all looked for before anything is written, and all that is missing told at once.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Final
 
 from curate.assets import ASSETS
+from curate.dedup.embedders import model_mistake
 from curate.errors import AssetError, RecipeError
 from curate.filters.bad_words import ASSET as WORD_LISTS
 from curate.filters.bad_words import load_lists
@@ -25,8 +26,8 @@ LANGUAGE_MODEL: Final = "lid.176"
 def checked_units(recipe: Recipe) -> list[Unit]:
     """Return the units of a recipe (see `list_units`) once everything else that it names was found, too.
 
-    Raises RecipeError with all that is wrong with inputs, assets, tokenizer and languages; AssetError if nothing is,
-    but an asset cannot be fetched.
+    Raises RecipeError with all that is wrong with inputs, models, assets, tokenizer and languages; AssetError if
+    nothing is, but an asset cannot be fetched.
     """
     mistakes: list[str] = []
     listed: list[Unit] = []
@@ -35,6 +36,8 @@ def checked_units(recipe: Recipe) -> list[Unit]:
     except RecipeError as error:
         mistakes += error.mistakes
     mistakes += older_mistakes(recipe)
+    found = {name: model_mistake(choice.settings) for name, choice in recipe.dedup.items()}
+    mistakes += [f"dedup.{name}.model: {wrong}" for name, wrong in found.items() if wrong]
     try:
         check_models(recipe)
     except RecipeError as error:

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from curate.assets import ASSETS
 from curate.dedup.minhash import MinHashSettings
+from curate.dedup.semantic import SemanticSettings
 from curate.errors import RecipeError
 from curate.filters.rules import Mistake, Place
 from curate.filters.tables import suggestion
@@ -177,7 +178,7 @@ def _with_absolute_paths(recipe: Recipe, folder: str, given: set[int]) -> Recipe
         "sources": sources,
         "assets": {name: _absolute(file, folder) for name, file in recipe.assets.items()},
     }
-    update["dedup"] = {name: _with_absolute_against(choice, folder) for name, choice in recipe.dedup.items()}
+    update["dedup"] = {name: _with_absolute_settings(choice, folder) for name, choice in recipe.dedup.items()}
     if recipe.tokenizer is not None and recipe.tokenizer.file is not None:
         update["tokenizer"] = recipe.tokenizer.model_copy(update={"file": _absolute(recipe.tokenizer.file, folder)})
     train = recipe.tokenizer.train if recipe.tokenizer is not None else None
@@ -187,11 +188,14 @@ def _with_absolute_paths(recipe: Recipe, folder: str, given: set[int]) -> Recipe
     return recipe.model_copy(update=update)
 
 
-def _with_absolute_against(choice: DedupChoice, folder: str) -> DedupChoice:
-    if not isinstance(choice.settings, MinHashSettings):
-        return choice
-    against = tuple(_absolute(run, folder) for run in choice.settings.against)
-    return choice.model_copy(update={"settings": choice.settings.model_copy(update={"against": against})})
+def _with_absolute_settings(choice: DedupChoice, folder: str) -> DedupChoice:
+    settings = choice.settings
+    update: dict[str, Any] = {}
+    if isinstance(settings, MinHashSettings):
+        update["against"] = tuple(_absolute(run, folder) for run in settings.against)
+    if isinstance(settings, SemanticSettings) and settings.model is not None:
+        update["model"] = _absolute(settings.model, folder)
+    return choice.model_copy(update={"settings": settings.model_copy(update=update)}) if update else choice
 
 
 def _absolute(path: str, folder: str) -> str:

@@ -4,7 +4,8 @@
 2. *embed*: each part writes the fixed-point vector of each kept document.
 3. *centroids*: k-means over a sample of the vectors, chosen by document ids and taken in the order of these choices.
 4. *assign*: each vector goes to the key of its nearest centroid, in the order of the scheme.
-5. *pairs*: each cluster is searched by itself; what goes comes back to the parts as in every dedup step.
+5. *pairs*: each cluster is searched by itself, scope by scope; what goes comes back to the parts as in every dedup
+   step.
 
 A task holds one cluster at most: vectors of two bytes a coordinate, and seven words for each document of it.
 """
@@ -25,7 +26,6 @@ from curate import storage
 from curate.dedup import skipgram
 from curate.dedup.embedders import EMBEDDERS, checked
 from curate.dedup.fixed_point import Vectors, nearest, to_cosine, to_fixed
-from curate.dedup.keys import priority_rank
 from curate.dedup.kmeans import find_centroids, find_centroids_faiss
 from curate.dedup.semantic import SemanticSettings, find_similar
 from curate.engine.exchange import merge, write_run
@@ -34,16 +34,20 @@ from curate.pipelines import mixing
 from curate.pipelines.duplicates import CHANGE_ROW, CHANGE_SORT
 from curate.pipelines.parts import part_handle, read_batches, read_kept, read_parquet
 from curate.pipelines.quarantine import pieces
+from curate.pipelines.standing import read_standing
 from curate.pipelines.views import edits_column, view_text
 from curate.schema import id_words
 
 KEY_SPAN: Final = 1 << 64
-CLUSTER_SORT = ("cluster", "rank", "order", "id_hi", "id_lo", "part", "row")
-NEAREST_FIRST: Final = 1 << 31
+CLUSTER: Final = ("cluster", "scope")
+CLUSTER_SORT: Final = (*CLUSTER, "priority", "order", "id_hi", "id_lo", "part", "row")
+LEAST_PRODUCT: Final = 1 << 31
+"""Added to products, which are 32-bit integers with a sign, so that they sort as unsigned ones."""
 
 
 def cluster_schema(dim: int) -> pa.Schema:
-    """Return the rows that go to clusters: `order` sorts within one, `bytes` is the length of the text."""
+    """Return the rows that go to clusters. `order` is what the scheme sorts by, smallest first; `bytes` is the length
+    of the text."""
     words = [pa.field(name, pa.uint64(), nullable=False) for name in (*CLUSTER_SORT, "bytes")]
     return pa.schema([*words, pa.field("vector", pa.binary(2 * dim), nullable=False)])
 
@@ -183,9 +187,7 @@ def assign_part(task: Task) -> None:
     centroids = unpacked(batch.column("vector"))
     schema = cluster_schema(centroids.shape[1])
     starts = np.array([number * KEY_SPAN // len(centroids) for number in range(len(centroids))], dtype=np.uint64)
-    ranks = priority_rank(
-        read_parquet(task, task.input("documents"), ["source"]).column("source"), task.settings["priorities"]
-    )
+    standing = read_standing(task, task.settings)
 
     def rows() -> Iterator[pa.RecordBatch]:
         for batch in read_vectors(task, task.input("vectors")):
@@ -195,14 +197,17 @@ def assign_part(task: Task) -> None:
             number, product = nearest(vectors, centroids)
             row = batch.column("row").to_numpy()
             ids = id_words(batch.column("id"))
-            if settings.scheme == "semdedup":
-                rank, order = (
-                    np.zeros(len(row), np.uint64),
-                    (product.astype(np.int64) + NEAREST_FIRST).astype(np.uint64),
-                )
-            else:
-                rank, order = ranks[row.astype(np.int64)], np.zeros(len(row), np.uint64)
-            columns = [starts[number], rank, order, ids[:, 0], ids[:, 1], np.full(len(row), part, np.uint64), row]
+            farthest_first = (product.astype(np.int64) + LEAST_PRODUCT).astype(np.uint64)
+            columns = [
+                starts[number],
+                standing.scope[row, 0],
+                standing.priority[row],
+                farthest_first if settings.scheme == "semdedup" else standing.quality[row],
+                ids[:, 0],
+                ids[:, 1],
+                np.full(len(row), part, np.uint64),
+                row,
+            ]
             arrays = [*(pa.array(column) for column in columns), batch.column("bytes"), batch.column("vector")]
             yield pa.record_batch(arrays, schema=schema)
 
@@ -211,17 +216,19 @@ def assign_part(task: Task) -> None:
 
 
 def clusters_of(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Yield the rows of one cluster after the other from sorted rows."""
+    """Yield the rows of one cluster and scope after the other from sorted rows."""
     pending: list[pa.RecordBatch] = []
+    open_key: tuple[int, ...] = ()
     for batch in batches:
-        keys = batch.column("cluster").to_numpy()
-        cuts = [0, *(np.flatnonzero(keys[1:] != keys[:-1]) + 1).tolist(), len(keys)]
+        keys = np.stack([batch.column(name).to_numpy() for name in CLUSTER], axis=1)
+        cuts = [0, *(np.flatnonzero((keys[1:] != keys[:-1]).any(axis=1)) + 1).tolist(), len(keys)]
         for start, stop in itertools.pairwise(cuts):
-            piece = batch.slice(start, stop - start)
-            if pending and pending[-1].column("cluster")[0] != piece.column("cluster")[0]:
+            key = tuple(keys[start].tolist())
+            if pending and key != open_key:
                 yield pa.Table.from_batches(pending)
                 pending = []
-            pending.append(piece)
+            open_key = key
+            pending.append(batch.slice(start, stop - start))
     if pending:
         yield pa.Table.from_batches(pending)
 

@@ -17,6 +17,7 @@ from curate.engine.tasks import FileRef, Receipt
 from curate.pipelines import units
 from curate.pipelines.mixing import sample_threshold
 from curate.pipelines.semantic import CLUSTER_SORT
+from curate.pipelines.standing import standing_settings
 
 if TYPE_CHECKING:
     from curate.pipelines.pipeline import Pipeline
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 TRAINING: Final = ("dim", "epochs", "seed")
 EMBEDDING: Final = ("embedder", "max_chars")
 CLUSTERING: Final = ("iterations", "kmeans", "seed")
+ORDERING: Final = ("scheme", "quality", "scope")
 PAIRING: Final = ("scheme", "epsilon", "max_cluster")
 
 
@@ -94,13 +96,15 @@ def _search(pipeline: Pipeline, reason: str, settings: SemanticSettings, vectors
     if settings.kmeans == "faiss":
         spec = replace(spec, libraries=("faiss-cpu", "pyarrow"))
     (centroids,) = pipeline.driver.run_phase(f"{reason}-centroids", [spec])
-    priorities = {source.name: source.priority for source in pipeline.recipe.sources}
+    ordering = only(settings, ORDERING)
+    common = {"settings": ordering, **standing_settings(pipeline.recipe, ordering)}
     specs = [
         pipeline.spec(
             "semantic.assign",
             part.name,
-            {"settings": only(settings, ("scheme",)), "priorities": priorities, "part": part.documents.path},
-            documents=[part.documents],
+            common | {"part": part.documents.path},
+            signals=[part.signals],
+            measured=part.measured,
             vectors=[ref],
             centroids=centroids.files("centroids"),
         )

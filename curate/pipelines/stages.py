@@ -50,7 +50,7 @@ STAGES: Final[Mapping[str, Stage]] = {
     "semantic.words": Stage("curate.pipelines.semantic:train_vectors", "map", 1, ("fasttext-community", "pyarrow")),
     "semantic.embed": Stage("curate.pipelines.semantic:embed_part", "map", 1),
     "semantic.centroids": Stage("curate.pipelines.semantic:train_centroids", "map", 1),
-    "semantic.assign": Stage("curate.pipelines.semantic:assign_part", "scatter", 1),
+    "semantic.assign": Stage("curate.pipelines.semantic:assign_part", "scatter", 2),
     "semantic.pairs": Stage("curate.pipelines.semantic:find_pairs", "reduce", 1),
     "merge": Stage("curate.pipelines.duplicates:merge_runs", "reduce", 1),
     "tokenizer.count": Stage("curate.pipelines.training:count_pretokens", "scatter", 1, ("pyarrow", "regex")),

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import pathlib
+import random
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from curate.engine.exchange import merge
 from curate.errors import RecipeError
 from curate.pipelines.recipe import load_recipe
 from curate.pipelines.run import Options, run
+from curate.pipelines.semantic import cluster_vectors, clusters_of, unpacked
 from curate.report.run_folder import read_run
 from curate.report.sweep import parse_epsilons, read_sweep
+from curate.schema import ids_from_words
 
 Verdicts = dict[str, dict[str, Any]]
 Dedup = Callable[..., Verdicts]
@@ -26,11 +31,13 @@ SMALL = "dim = 24\nepochs = 1\nepsilon = 0.1"
 def dedup(tmp_path: pathlib.Path) -> Dedup:
     """Return a function that runs semantic dedup over inputs and returns the verdicts by document id."""
 
-    def start(inputs: list[str], settings: str = SMALL, engine: str = "", folder: str = "run") -> Verdicts:
+    def start(
+        inputs: list[str], settings: str = SMALL, engine: str = "", folder: str = "run", sources: str = ""
+    ) -> Verdicts:
         recipe = tmp_path / "semantic.toml"
         recipe.write_text(
             f'name = "semantic"\nsteps = ["exact", "semantic"]\n[[sources]]\nname = "web"\n'
-            f"input = {json.dumps(inputs)}\n[dedup.semantic]\n{settings}\n[engine]\n{engine}\n"
+            f"input = {json.dumps(inputs)}\n{sources}\n[dedup.semantic]\n{settings}\n[engine]\n{engine}\n"
         )
         output = str(tmp_path / folder)
         run(load_recipe(str(recipe)), output, Options(executor="inline"))
@@ -70,6 +77,107 @@ def test_the_kept_ids_do_not_depend_on_units_or_partitions(dedup: Dedup, crawl: 
         assert kept["keep"]
         assert kept["cluster_size"] >= 2
         assert 0.0 < row["similarity"] <= 1.0
+
+
+def signals_of(folder: pathlib.Path, *names: str) -> dict[str, tuple[Any, ...]]:
+    """Return signals of each document of a run, by its id."""
+    table = pq.read_table(folder / "signals", columns=["id", *names])
+    return {row["id"].hex(): tuple(row[name] for name in names) for row in table.to_pylist()}
+
+
+def removed(verdicts: Verdicts) -> dict[str, str]:
+    """Return the id of the document that is kept for each one that the semantic step removed."""
+    gone = {name: row for name, row in verdicts.items() if row["reason"] == "duplicate.semantic"}
+    return {name: row["kept_id"].hex() for name, row in gone.items()}
+
+
+def write_copies(folder: pathlib.Path, count: int = 12, copies: int = 4) -> list[str]:
+    """Write a file for each copy of some texts: the words are the same, so is the vector; the order is another, and
+    every next copy has one word more. Return the files."""
+    dice = random.Random(3)
+    vocabulary = ["".join(dice.choices("aeioklmnrst", k=6)) for _ in range(200)]
+    texts = [dice.choices(vocabulary, k=40) for _ in range(count)]
+    lines: dict[int, list[str]] = {copy: [] for copy in range(copies)}
+    for number, words in enumerate(texts):
+        for copy in range(copies):
+            text = " ".join([*dice.sample(words, len(words)), *words[:copy]])
+            lines[copy].append(json.dumps({"id": f"{copy}-{number}", "text": text}) + "\n")
+    for copy, written in lines.items():
+        (folder / f"copy-{copy}.jsonl").write_text("".join(written))
+    return [str(folder / f"copy-{copy}.jsonl") for copy in lines]
+
+
+LLAMA3 = f'{SMALL}\nscheme = "llama3"'
+OTHER = '[[sources]]\nname = "books"\ninput = [{}]\n'
+
+
+def test_the_quality_decides_who_stays(dedup: Dedup, tmp_path: pathlib.Path) -> None:
+    files = write_copies(tmp_path)
+    found = dedup(files, f'{LLAMA3}\nquality = "words.count"')
+    words = signals_of(tmp_path / "run", "words.count")
+    assert [words[name] for name, row in found.items() if row["keep"]] == [(43,)] * 12
+    assert all(row["cluster_size"] == 4 for row in found.values() if row["keep"])
+    by_id = dedup(files, LLAMA3, folder="by-id")
+    kept: dict[str, set[str]] = {}
+    for name, winner in removed(by_id).items():
+        kept.setdefault(winner, {winner}).add(name)
+    assert len(kept) == 12
+    assert all(winner == min(group) for winner, group in kept.items())
+    assert {name for name, row in by_id.items() if row["keep"]} != {name for name, row in found.items() if row["keep"]}
+
+
+@pytest.mark.parametrize("settings", [f'{LLAMA3}\nquality = "words.count"', SMALL], ids=["llama3", "semdedup"])
+def test_the_better_source_stays_before_all_else(dedup: Dedup, tmp_path: pathlib.Path, settings: str) -> None:
+    *others, longest = write_copies(tmp_path)
+    better = OTHER.format(json.dumps(others[0])) + "priority = 1"
+    found = dedup([*others[1:], longest], settings, sources=better)
+    sources = signals_of(tmp_path / "run", "source", "words.count")
+    assert [sources[name] for name, row in found.items() if row["keep"]] == [("books", 40)] * 12
+
+
+def test_the_farthest_from_the_centroid_stays_in_semdedup(
+    dedup: Dedup, crawl: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    found = dedup([str(crawl / "crawl")], f"{SMALL}\nclusters = 3")
+    run_folder = read_run(str(tmp_path / "run"))
+    ((centroids,), (assigned,)) = (run_folder.of_stage(f"semantic.{name}") for name in ("centroids", "assign"))
+    with pa.memory_map(f"{tmp_path}/run/{centroids.done[0].files('centroids')[0].path}") as stream:
+        centers = unpacked(pa.ipc.open_file(stream).get_batch(0).column("vector")).astype(np.int64)
+    runs = [f"{tmp_path}/run/{receipt.files('run')[0].path}" for receipt in assigned.done]
+    nearness = {}
+    for cluster in clusters_of(merge(runs)):
+        ids = ids_from_words(np.stack([cluster.column(name).to_numpy() for name in ("id_hi", "id_lo")], axis=1))
+        products = (cluster_vectors(cluster).astype(np.int64) @ centers.T).max(axis=1)
+        nearness |= dict(zip([name.hex() for name in ids.to_pylist()], products.tolist(), strict=True))
+    pairs = removed(found)
+    assert len(pairs) > 5
+    assert all((nearness[kept], kept) < (nearness[name], name) for name, kept in pairs.items())
+
+
+def test_documents_of_different_scopes_never_meet(dedup: Dedup, tmp_path: pathlib.Path) -> None:
+    first, second, *others = write_copies(tmp_path)
+    source = OTHER.format(json.dumps([second, *others])[1:-1])
+    kept = {}
+    for scope, crawls in {"global": "", "source": "", "crawl": "", "crawl of both": 'crawl = "web"'}.items():
+        found = dedup([first], f'{SMALL}\nscope = "{scope.split()[0]}"', sources=source + crawls, folder=scope)
+        kept[scope] = sum(row["keep"] for row in found.values())
+    assert kept == {"global": 12, "source": 24, "crawl": 24, "crawl of both": 12}
+
+
+def test_documents_of_different_languages_never_meet(dedup: Dedup, crawl: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    settings = f"{SMALL}\nclusters = 1".replace("0.1", "0.5")
+    anywhere = dedup([str(crawl / "crawl")], settings)
+    within = dedup([str(crawl / "crawl")], f'{settings}\nscope = "language"', folder="within")
+    language = signals_of(tmp_path / "within", "language.code")
+    assert any(language[name] != language[kept] for name, kept in removed(anywhere).items())
+    assert len(removed(within)) > 5
+    assert all(language[name] == language[kept] for name, kept in removed(within).items())
+
+
+@pytest.mark.parametrize("quality", ["source", "nothing.like.it", "words.count@c4_lines"])
+def test_a_quality_that_is_no_number_here_is_refused(dedup: Dedup, tmp_path: pathlib.Path, quality: str) -> None:
+    with pytest.raises(RecipeError, match=r"dedup\.semantic\.quality"):
+        dedup([write_lines(tmp_path / "few.jsonl", ["a text"])], f'{LLAMA3}\nquality = "{quality}"')
 
 
 def test_a_moved_epsilon_embeds_nothing_again(dedup: Dedup, crawl: pathlib.Path, tmp_path: pathlib.Path) -> None:
@@ -125,6 +233,12 @@ def test_empty_few_and_equal_documents(dedup: Dedup, tmp_path: pathlib.Path) -> 
 
 
 def test_a_model_that_is_not_there_is_told_before_any_work(dedup: Dedup, tmp_path: pathlib.Path) -> None:
-    with pytest.raises(RecipeError, match=r"dedup\.semantic"):
-        dedup([write_lines(tmp_path / "few.jsonl", ["a text"])], f'embedder = "onnx"\nmodel = "{tmp_path}/none"')
+    pytest.importorskip("onnxruntime")
+    few = [write_lines(tmp_path / "few.jsonl", ["a text"])]
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "model.onnx").write_bytes(b"")
+    for model, wrong in {"none": "none is no folder", "half": r"half has no tokenizer\.json"}.items():
+        # a relative path is relative to the recipe
+        with pytest.raises(RecipeError, match=rf"^dedup\.semantic\.model: {tmp_path}/{wrong}"):
+            dedup(few, f'embedder = "onnx"\nmodel = "{model}"')
     assert not (tmp_path / "run").exists()
