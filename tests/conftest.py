@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 # what these modules assert is told as in a test
-pytest.register_assert_rewrite("archive_files", "small_tables")
+pytest.register_assert_rewrite("archive_files", "near_duplicate_truth", "small_tables")
 
 ROOT = Path(__file__).resolve().parent.parent
 

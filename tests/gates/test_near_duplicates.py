@@ -2,47 +2,41 @@
 
 Every pair of documents with an equal band is a candidate, every candidate is verified by its exact similarity.
 *Recall*: of the pairs whose true Jaccard similarity is 0.8 or more, the share that is found. *Precision*: of the pairs
-found, the share whose true similarity is 0.7 or more. Truth is the Jaccard similarity of lower-case word 5-grams, or
-of character 5-grams without white space where a language writes no spaces: numbers, marks and punctuation count in it,
-and in our shingles they do not. Floors are what was reached, rounded down; a change that lowers one says why.
+found, the share whose true similarity is 0.7 or more. In the 5-grams of the truth numbers, marks and punctuation count;
+in our shingles they do not. Floors are what was reached, rounded down; a change that lowers one says why.
 """
 
 from __future__ import annotations
 
-import csv
 import itertools
-import json
 import re
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from near_duplicate_truth import (
+    Floor,
+    Grams,
+    Pair,
+    character_5_grams,
+    check,
+    crawled,
+    news,
+    ordered,
+    reached,
+    versions,
+    word_5_grams,
+)
 
 from curate.dedup.minhash import MinHashSettings, band_keys, signatures
 from curate.dedup.shingles import shingles
 from curate.dedup.similarity import estimated_similarity, exact_similarity
-from curate.errors import InputError
-from curate.extract import ExtractSettings, extract
-from curate.readers import READERS, Page, ReadSettings
-from curate.storage import list_inputs
 
-Pair = tuple[str, str]
-
-SIMILAR: Final = 0.8
 NOT_FALSE: Final = 0.7
-
-
-class Floor(NamedTuple):
-    """recall of true pairs at SIMILAR; precision at NOT_FALSE."""
-
-    recall: float
-    precision: float
-
-
 RUSSIAN: Final = Floor(recall=0.99, precision=0.98)
 CHINESE: Final = Floor(recall=1.0, precision=1.0)
 JAPANESE: Final = Floor(recall=1.0, precision=1.0)
@@ -50,20 +44,6 @@ NEWS: Final = Floor(recall=1.0, precision=1.0)
 CRAWL: Final = Floor(recall=1.0, precision=0.98)
 ESTIMATED_RUSSIAN: Final = Floor(recall=0.98, precision=0.98)
 NEWS_PAIRS: Final = 10
-
-
-def word_5_grams(text: str) -> set[Any]:
-    words = re.findall(r"\w+", text.lower())
-    return {tuple(words[at : at + 5]) for at in range(len(words) - 4)}
-
-
-def character_5_grams(text: str) -> set[Any]:
-    characters = "".join(text.split())
-    return {characters[at : at + 5] for at in range(len(characters) - 4)}
-
-
-def jaccard(left: set[Any], right: set[Any]) -> float:
-    return len(left & right) / max(1, len(left | right))
 
 
 def find(documents: Mapping[str, str], chosen: MinHashSettings) -> dict[Pair, float]:
@@ -90,41 +70,9 @@ def find(documents: Mapping[str, str], chosen: MinHashSettings) -> dict[Pair, fl
     }
 
 
-def ordered(left: str, right: str) -> Pair:
-    return (left, right) if left <= right else (right, left)
-
-
-def measure(
-    documents: Mapping[str, str],
-    listed: Mapping[Pair, float],
-    truth: Callable[[str], set[Any]],
-    chosen: MinHashSettings,
-) -> Floor:
-    """Recall and precision of the pairs that are found; pairs that no list has are compared here."""
-    found = find(documents, chosen)
-    similarity = {
-        pair: listed[pair] if pair in listed else jaccard(*(truth(documents[name]) for name in pair))
-        for pair in {*listed, *found}
-    }
-    positives = [pair for pair, value in similarity.items() if value >= SIMILAR]
-    recall = sum(pair in found for pair in positives) / len(positives)
-    precision = sum(similarity[pair] >= NOT_FALSE for pair in found) / len(found)
-    print(f"{len(documents)} documents, {len(found)} pairs found: recall {recall:.4f}, precision {precision:.4f}")
-    return Floor(recall, precision)
-
-
-def check(reached: Floor, floor: Floor) -> None:
-    assert reached.recall >= floor.recall
-    assert reached.precision >= floor.precision
-
-
-def versions(folder: Path) -> tuple[dict[str, str], dict[Pair, float]]:
-    """Documents by id, and the listed pairs, of one book in several versions."""
-    with (folder / "docs.jsonl").open(encoding="utf-8") as lines:
-        documents = {row["id"]: row["text"] for row in map(json.loads, lines)}
-    with (folder / "pairs.tsv").open(encoding="utf-8", newline="") as lines:
-        rows = list(csv.reader(lines, delimiter="\t"))[1:]
-    return documents, {ordered(left, right): float(value) for left, right, value, _ in rows}
+def measure(documents: Mapping[str, str], listed: Mapping[Pair, float], grams: Grams, chosen: MinHashSettings) -> Floor:
+    """Recall and precision of the pairs that are found."""
+    return reached(documents, listed, grams, find(documents, chosen), NOT_FALSE)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +86,7 @@ def versions(folder: Path) -> tuple[dict[str, str], dict[Pair, float]]:
     ids=["ru", "ru-estimated", "zh", "ja"],
 )
 def test_versions_of_a_chapter_are_found(
-    shared_data: Path, book: str, truth: Callable[[str], set[Any]], chosen: MinHashSettings, floor: Floor
+    shared_data: Path, book: str, truth: Grams, chosen: MinHashSettings, floor: Floor
 ) -> None:
     documents, listed = versions(shared_data / "dev-data" / "dedup" / book)
     check(measure(documents, listed, truth, chosen), floor)
@@ -155,12 +103,7 @@ def test_texts_without_spaces_are_found_without_being_told_of(shared_data: Path,
 
 
 def test_news_that_was_edited_is_found(shared_data: Path) -> None:
-    files = sorted((shared_data / "dev-data" / "dedup" / "ndd-100docs").glob("*.txt"))
-    documents = {path.name: path.read_text(encoding="utf-8") for path in files}
-    grams = {name: word_5_grams(text) for name, text in documents.items()}
-    listed = {
-        ordered(left, right): jaccard(grams[left], grams[right]) for left, right in itertools.combinations(grams, 2)
-    }
+    documents, listed = news(shared_data / "dev-data" / "dedup" / "ndd-100docs")
     check(measure(documents, listed, word_5_grams, MinHashSettings()), NEWS)
     # one of the ten known pairs is just below 0.8
     known = {pair for pair, value in listed.items() if value > 0.5}
@@ -170,23 +113,6 @@ def test_news_that_was_edited_is_found(shared_data: Path) -> None:
 
 @pytest.mark.slow
 def test_natural_near_duplicates_of_a_crawl_are_found(shared_data: Path) -> None:
-    folder = shared_data / "sample-crawl"
-    documents: dict[str, str] = {}
-    for file in list_inputs(str(folder / "*.warc.gz")):
-        for page in READERS["warc"].read(file, 0, file.size, "web", ReadSettings(), Counter()):
-            assert isinstance(page, Page)
-            try:
-                text = extract(page.body or b"", page.content_type, page.charset, ExtractSettings())
-            except InputError:
-                continue
-            documents[page.url or ""] = text
-    with (folder / "natural-neardup-pairs.tsv").open(encoding="utf-8") as lines:
-        pairs = [line.rstrip("\n").split("\t")[1:] for line in list(lines)[1:]]
-    # the listed similarities are of another extractor's text
-    listed = {
-        ordered(left, right): jaccard(word_5_grams(documents[left]), word_5_grams(documents[right]))
-        for left, right in pairs
-        if left in documents and right in documents
-    }
+    documents, listed = crawled(shared_data / "sample-crawl")
     assert len(listed) > 200
     check(measure(documents, listed, word_5_grams, MinHashSettings()), CRAWL)
