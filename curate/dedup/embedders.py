@@ -1,6 +1,6 @@
 """The vector of a document, by the name of its embedder: word vectors of the run, or a sentence model of the user's.
 
-Each embedder is a function ``(texts, model, settings) -> (float vectors [rows, dim], valid bool [rows])``; `model` is
+Each embedder is a function ``(texts, model, max_chars) -> (float vectors [rows, dim], valid bool [rows])``; `model` is
 the local path of its file or folder. Sentence models are extras: ``sentence-transformers`` (with torch), and ``onnx``,
 which needs a folder with ``model.onnx`` and ``tokenizer.json``. They read the first `max_chars` characters of a text,
 and what they compute follows from their library and machine; the built-in one does not.
@@ -32,7 +32,7 @@ MAX_TOKENS: Final = 256
 class Embedder(NamedTuple):
     """How texts become vectors, and the distributions whose versions shape them; `packages` must be importable."""
 
-    function: Callable[[pa.Array, str, SemanticSettings], Embedded]
+    function: Callable[[pa.Array, str, int], Embedded]
     libraries: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     extra: str = ""
@@ -43,7 +43,7 @@ def _word_vectors(path: str, _identity: tuple[int, int]) -> skipgram.WordVectors
     return skipgram.read(path)
 
 
-def embed_skipgram(text: pa.Array, model: str, _settings: SemanticSettings) -> Embedded:
+def embed_skipgram(text: pa.Array, model: str, _max_chars: int) -> Embedded:
     """Embed by the run's own word vectors; a text of unknown words alone has no vector."""
     status = os.stat(model)
     return skipgram.mean_vectors(text, _word_vectors(model, (status.st_mtime_ns, status.st_size)))
@@ -56,9 +56,9 @@ def _sentence_model(path: str) -> Any:
     return SentenceTransformer(path, device="cpu")
 
 
-def embed_sentences(text: pa.Array, model: str, settings: SemanticSettings) -> Embedded:
+def embed_sentences(text: pa.Array, model: str, max_chars: int) -> Embedded:
     """Embed by a sentence-transformers model from a local folder."""
-    values, valid = _beginnings(text, settings.max_chars)
+    values, valid = _beginnings(text, max_chars)
     vectors = _sentence_model(model).encode(values, batch_size=BATCH_TEXTS, show_progress_bar=False)
     return np.asarray(vectors, dtype=np.float64), valid
 
@@ -79,9 +79,9 @@ def _onnx_model(path: str) -> tuple[Any, Any]:
     return tokenizer, session
 
 
-def embed_onnx(text: pa.Array, model: str, settings: SemanticSettings) -> Embedded:
+def embed_onnx(text: pa.Array, model: str, max_chars: int) -> Embedded:
     """Embed by an ONNX model: the mean of its last hidden states over the tokens of a text."""
-    values, valid = _beginnings(text, settings.max_chars)
+    values, valid = _beginnings(text, max_chars)
     tokenizer, session = _onnx_model(model)
     wanted = {entry.name for entry in session.get_inputs()}
     vectors = []

@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.dedup.shingles import Shingles, comparable, shingles
+from curate.dedup.shingles import comparable, shingles
 from curate.errors import InputError
 from curate.text.compiled import cached, source_digest
 
@@ -132,12 +132,9 @@ def mean_vectors(text: pa.Array, model: WordVectors) -> tuple[NDArray[np.float64
     found = shingles(text, 1, "auto")
     places = np.minimum(np.searchsorted(model.words, found.hashes), len(model.words) - 1)
     hit = model.words[places] == found.hashes
-    _MEAN(_bounds(found), places, hit, model.vectors, model.weights, model.common, result, known)
+    bounds = np.ascontiguousarray(found.bounds)
+    _MEAN(bounds, places, hit, model.vectors, model.weights, model.common, result, known)
     return result, known
-
-
-def _bounds(found: Shingles) -> NDArray[np.int64]:
-    return np.ascontiguousarray(found.bounds)
 
 
 def write(path: str, model: WordVectors) -> None:

@@ -228,16 +228,18 @@ class Task:
         """Return where to read `ref`."""
         return ref.path if "://" in ref.path or os.path.isabs(ref.path) else storage.join(self.run, ref.path)
 
-    def local(self, refs: Sequence[FileRef]) -> str:
-        """Return a local folder that holds `refs` under their own names: their own folder if they are local, else a
-        copy that later tasks of this machine share."""
+    def local(self, refs: Sequence[FileRef], names: Sequence[str] = ()) -> str:
+        """Return a local folder that holds `refs` under `names`, the ends of their paths, by default the last part of
+        each: the folder that they are in if they are local, else a copy that later tasks of this machine share."""
+        names = names or [os.path.basename(ref.path) for ref in refs]
         uris = [self.uri(ref) for ref in refs]
         if all(storage.is_local(uri) for uri in uris):
-            return os.path.dirname(storage.local_path(uris[0]))
-        folder = os.path.join(tempfile.gettempdir(), "curate-files-" + hash_json([ref.id for ref in refs]))
-        os.makedirs(folder, exist_ok=True)
-        for ref, uri in zip(refs, uris, strict=True):
-            target = os.path.join(folder, os.path.basename(ref.path))
+            return storage.local_path(uris[0]).removesuffix(f"/{names[0]}")
+        known = [[name, ref.id] for name, ref in zip(names, refs, strict=True)]
+        folder = os.path.join(tempfile.gettempdir(), "curate-files-" + hash_json(known))
+        for name, uri in zip(names, uris, strict=True):
+            target = os.path.join(folder, name)
+            os.makedirs(os.path.dirname(target), exist_ok=True)
             if not os.path.exists(target):
                 storage.write_bytes(target, storage.read_bytes(uri))
         return folder

@@ -56,11 +56,11 @@ def _settings(task: Task) -> SemanticSettings:
     return SemanticSettings.model_validate(task.settings["settings"])
 
 
-def _local(task: Task, name: str) -> str:
-    """Return the local path of the one file, or of the folder of the files, that are the input `name`."""
-    refs = task.inputs(name)
-    folder = task.local(refs)
-    return folder if len(refs) > 1 else os.path.join(folder, os.path.basename(refs[0].path))
+def _model(task: Task) -> str:
+    """Return the local path of the embedder's model: the folder that its files are in, or the run's word vectors."""
+    refs, names = task.inputs("model"), task.settings["model_files"]
+    folder = task.local(refs, names)
+    return folder if names else os.path.join(folder, os.path.basename(refs[0].path))
 
 
 def train_vectors(task: Task) -> None:
@@ -89,9 +89,8 @@ def train_vectors(task: Task) -> None:
 
 def embed_part(task: Task) -> None:
     """Write the vectors of the kept documents of one part: row, id, text bytes and fixed-point vector."""
-    settings = _settings(task)
-    embedder = EMBEDDERS[settings.embedder]
-    model = _local(task, "model")
+    embedder = EMBEDDERS[task.settings["embedder"]]
+    model = _model(task)
     views = task.settings["views"]
     keep = read_kept(task, task.input("documents").rows)
     columns = ["id", "text", *(edits_column(view) for view in views)]
@@ -107,7 +106,7 @@ def embed_part(task: Task) -> None:
         task.flows["in"].add(chosen.column("id"))
         task.flows["kept"].add(chosen.column("id"))
         text = view_text(chosen, views, task.settings["view"])
-        vectors, known = embedder.function(text, model, settings)
+        vectors, known = embedder.function(text, model, task.settings["max_chars"])
         checked(vectors, len(text))
         fixed, nonzero = to_fixed(vectors)
         valid = pa.array(known & nonzero)

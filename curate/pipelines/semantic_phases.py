@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from curate.pipelines.pipeline import Pipeline
 
 TRAINING: Final = ("dim", "epochs", "seed")
-EMBEDDING: Final = ("embedder", "max_chars")
 CLUSTERING: Final = ("iterations", "kmeans", "seed")
 ORDERING: Final = ("scheme", "quality", "scope")
 PAIRING: Final = ("scheme", "epsilon", "max_cluster")
@@ -39,13 +37,13 @@ def find_semantic(pipeline: Pipeline, reason: str, kind: str, settings: Mapping[
     given = SemanticSettings.model_validate(settings)
     text = {"view": view, "views": pipeline.views_to(view), "version": DEDUPS[kind].version}
     entry = EMBEDDERS[given.embedder]
-    model = _model(pipeline, reason, given, text)
+    names, model = _model(pipeline, reason, given, text)
     specs = [
         replace(
             pipeline.spec(
                 "semantic.embed",
                 part.name,
-                text | {"settings": only(given, EMBEDDING)},
+                text | {"embedder": given.embedder, "max_chars": given.max_chars, "model_files": names},
                 **pipeline.text_inputs(view, part),
                 verdicts=[part.verdicts],
                 model=model,
@@ -61,16 +59,18 @@ def find_semantic(pipeline: Pipeline, reason: str, kind: str, settings: Mapping[
 
 
 def only(settings: SemanticSettings, names: Sequence[str]) -> dict[str, Any]:
-    """Return the settings that a stage reads, the others at their defaults, so that a moved ε embeds nothing again.
-    Where a model lies says nothing: its files are inputs."""
-    chosen = settings.model_dump(mode="json", include=set(names), exclude_none=True)
-    return chosen | ({"model": os.path.basename(settings.model)} if settings.model and "embedder" in names else {})
+    """Return the settings that a stage reads, without the others, so that a moved ε clusters nothing again."""
+    return settings.model_dump(mode="json", include=set(names), exclude_none=True)
 
 
-def _model(pipeline: Pipeline, reason: str, settings: SemanticSettings, text: Mapping[str, Any]) -> Sequence[FileRef]:
-    """Return the files of the embedder's model: the user's, or word vectors that are trained now."""
+def _model(
+    pipeline: Pipeline, reason: str, settings: SemanticSettings, text: Mapping[str, Any]
+) -> tuple[Sequence[str], Sequence[FileRef]]:
+    """Return the files of the embedder's model, and what they are called in its folder: the user's, or word vectors
+    that are trained now. Where a model lies is no part of a task."""
     if settings.model is not None:
-        return units.folder_refs(settings.model, "models", pipeline.driver.run)
+        refs = units.folder_refs(settings.model, f"models/{reason}", pipeline.driver.run)
+        return list(refs), list(refs.values())
     spec = pipeline.spec(
         "semantic.words",
         reason,
@@ -79,7 +79,7 @@ def _model(pipeline: Pipeline, reason: str, settings: SemanticSettings, text: Ma
         verdicts=[part.verdicts for part in pipeline.parts],
     )
     (receipt,) = pipeline.run_phase(f"{reason}-words", [spec])
-    return receipt.files("model")
+    return [], receipt.files("model")
 
 
 def _search(pipeline: Pipeline, reason: str, settings: SemanticSettings, vectors: Sequence[FileRef]) -> list[Receipt]:

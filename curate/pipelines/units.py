@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import itertools
 import os
+import posixpath
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from curate import assets, extract, storage
@@ -184,10 +186,14 @@ def shared_files(path: str, run: str) -> list[FileRef]:
     return [share(file, "tokenizer", run) for file in ([os.path.join(path, name) for name in names] or [path])]
 
 
-def folder_refs(path: str, name: str, run: str) -> list[FileRef]:
-    """Return a local file, or the files of a folder, as files that every worker can read; see `share`."""
-    files = sorted(entry.path for entry in os.scandir(path) if entry.is_file()) if os.path.isdir(path) else [path]
-    return [share(file, name, run) for file in files]
+def folder_refs(folder: str, shared: str, run: str) -> dict[str, FileRef]:
+    """Return the files of a local folder and of the folders in it, by their names from there on, as files that every
+    worker can read; see `share`. What is hidden is left out."""
+    paths = (path for path in Path(folder).rglob("*") if path.is_file())
+    names = sorted(path.relative_to(folder).as_posix() for path in paths)
+    seen = [name for name in names if not any(part.startswith(".") for part in name.split("/"))]
+    places = {name: posixpath.join(shared, name).rpartition("/")[0] for name in seen}
+    return {name: share(os.path.join(folder, name), place, run) for name, place in places.items()}
 
 
 def signal_types(recipe: Recipe) -> dict[str, str]:
