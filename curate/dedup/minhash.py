@@ -74,7 +74,7 @@ class MinHashSettings(GroupSettings):
     verify: Literal["exact", "estimated"] = "exact"  # by all shingles, or by the signatures
     chain: bool = False  # drop what a path of near-duplicates connects, however far from the document that is kept
     against: tuple[str, ...] = Field(default=(), strict=False)  # finished runs: what is near to their kept goes
-    max_edges_in_memory: int = Field(4_000_000, ge=0)  # more are joined in files; both find the same
+    max_edges_in_memory: int = Field(250_000, ge=0)  # more are joined in files; both find the same
 
     @model_validator(mode="before")
     @classmethod

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from little_models import write_onnx
 
 from curate.engine.exchange import merge
 from curate.errors import RecipeError
@@ -69,7 +70,7 @@ def test_the_kept_ids_do_not_depend_on_units_or_partitions(dedup: Dedup, crawl: 
     parts = dedup(
         [str(crawl / "crawl")], settings, "unit_bytes = 60_000\npartition_bytes = 30_000\nroll_bytes = 100_000", "cut"
     )
-    assert {name: row["keep"] for name, row in whole.items()} == {name: row["keep"] for name, row in parts.items()}
+    assert whole == parts
     gone = [row for row in whole.values() if row["reason"] == "duplicate.semantic"]
     assert 5 < len(gone) < len(whole) / 2
     for row in gone:
@@ -77,6 +78,20 @@ def test_the_kept_ids_do_not_depend_on_units_or_partitions(dedup: Dedup, crawl: 
         assert kept["keep"]
         assert kept["cluster_size"] >= 2
         assert 0.0 < row["similarity"] <= 1.0
+
+
+@pytest.mark.parametrize("scheme", ["semdedup", "llama3"])
+def test_resharded_and_renamed_inputs_give_the_same_verdicts(dedup: Dedup, tmp_path: pathlib.Path, scheme: str) -> None:
+    settings = f'{SMALL}\nscheme = "{scheme}"'
+    files = write_copies(tmp_path)
+    lines = [line for file in files for line in pathlib.Path(file).read_text().splitlines(keepends=True)]
+    random.Random(7).shuffle(lines)
+    others = [tmp_path / f"other-{number}.jsonl" for number in range(3)]
+    for number, other in enumerate(others):
+        other.write_text("".join(lines[number::3]))
+    found = dedup(files, settings)
+    assert 0 < sum(not row["keep"] for row in found.values()) < len(lines)
+    assert dedup([str(other) for other in others], settings, folder="other") == found
 
 
 def signals_of(folder: pathlib.Path, *names: str) -> dict[str, tuple[Any, ...]]:
@@ -230,6 +245,30 @@ def test_empty_few_and_equal_documents(dedup: Dedup, tmp_path: pathlib.Path) -> 
     assert sum(row["reason"] == "duplicate.semantic" for row in verdicts.values()) == 2
     only = dedup([write_lines(tmp_path / "one.jsonl", ["one word and one word more"])], folder="one")
     assert [row["keep"] for row in only.values()] == [True]
+
+
+def test_a_model_beside_the_recipe_embeds_and_its_name_does_not_count(dedup: Dedup, tmp_path: pathlib.Path) -> None:
+    pytest.importorskip("onnxruntime")
+    texts = ["the river runs dark", "dark runs the river", "bells ring far away", "away the bells ring far", "tonight"]
+    few = [write_lines(tmp_path / "few.jsonl", texts)]
+    settings = 'embedder = "onnx"\nmodel = "{}"\nclusters = 1'
+    write_onnx(tmp_path / "models" / "little")
+    verdicts = dedup(few, settings.format("models/little"))
+    assert sum(row["keep"] for row in verdicts.values()) == 3
+    before = stages_run(tmp_path / "run")
+    (tmp_path / "models" / "little").rename(tmp_path / "renamed")
+    assert dedup(few, settings.format("renamed")) == verdicts
+    assert stages_run(tmp_path / "run") == before
+    (tmp_path / "renamed" / "more").mkdir()
+    (tmp_path / "renamed" / "more" / "config.json").write_text("{}")
+    assert dedup(few, settings.format("renamed")) == verdicts
+    assert stages_run(tmp_path / "run")["semantic.embed"] == before["semantic.embed"] + 1
+
+
+def test_clusters_of_faiss_lead_to_the_same_copies(dedup: Dedup, tmp_path: pathlib.Path) -> None:
+    pytest.importorskip("faiss")
+    files = write_copies(tmp_path)
+    assert dedup(files, f'{SMALL}\nkmeans = "faiss"') == dedup(files, folder="builtin")
 
 
 def test_a_model_that_is_not_there_is_told_before_any_work(dedup: Dedup, tmp_path: pathlib.Path) -> None:

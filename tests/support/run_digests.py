@@ -9,5 +9,5 @@ from collections.abc import Sequence
 
 def digests_of(run: pathlib.Path, folders: Sequence[str]) -> dict[str, str]:
     """Return the sha256 of every file in these folders of a run, by name."""
-    paths = (path for folder in folders for path in (run / folder).iterdir())
+    paths = (path for folder in folders for path in (run / folder).glob("*"))
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
