@@ -96,9 +96,10 @@ def tally_part(task: Task) -> None:
         task.stats[key + "bytes"] += row["bytes_sum"]
         if task.inputs("tokens"):
             task.stats[key + "tokens"] += row["tokens_sum"]
-    for marks, name in zip(verdicts.column("marks").to_pylist(), table.column("source").to_pylist(), strict=True):
-        for mark in marks:
-            task.stats[f"mark|{name}|{mark}"] += 1
+    marks = verdicts.column("marks").combine_chunks()
+    marked = table.select(["source"]).take(pc.list_parent_indices(marks)).append_column("mark", pc.list_flatten(marks))
+    for row in marked.group_by(["source", "mark"]).aggregate([([], "count_all")]).to_pylist():
+        task.stats[f"mark|{row['source']}|{row['mark']}"] += row["count_all"]
     keep = verdicts.column("keep").to_numpy()
     ids = verdicts.column("id").combine_chunks()
     task.flows["in"].add(ids)
