@@ -236,7 +236,10 @@ class Task:
         if all(storage.is_local(uri) for uri in uris):
             return storage.local_path(uris[0]).removesuffix(f"/{names[0]}")
         known = [[name, ref.id] for name, ref in zip(names, refs, strict=True)]
-        folder = os.path.join(tempfile.gettempdir(), "curate-files-" + hash_json(known))
+        folder = os.path.join(tempfile.gettempdir(), f"curate-files-{os.getuid()}-{hash_json(known)}")
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        if os.stat(folder, follow_symlinks=False).st_uid != os.getuid():
+            raise InvariantError(f"{folder} belongs to another user, who could have put anything there; remove it")
         for name, uri in zip(names, uris, strict=True):
             target = os.path.join(folder, name)
             os.makedirs(os.path.dirname(target), exist_ok=True)
