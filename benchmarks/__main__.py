@@ -25,6 +25,7 @@ from benchmarks import (
     memory,
     near_duplicates,
     scale,
+    semantic,
     tokens,
     train,
     train_pieces,
@@ -42,6 +43,7 @@ COMPARISONS: Final[dict[str, ModuleType]] = {
     "near-duplicates": near_duplicates,
     "scale": scale,
     "cuts": cuts,
+    "semantic": semantic,
     "train": train,
     "train-pieces": train_pieces,
 }

@@ -95,11 +95,11 @@ def few_documents(inputs: Inputs, most: int = DOCUMENTS) -> Path:
     return path
 
 
-def judged(inputs: Inputs, kept: set[str]) -> dict[str, Any]:
+def judged(inputs: Inputs, kept: set[str], most: int = DOCUMENTS) -> dict[str, Any]:
     """Return the facts of a side that kept these ids: how much there was, and the share of planted copies found."""
     total = size = 0
     found: dict[str, list[bool]] = {str(share): [] for share in EDITED}
-    for document in documents(inputs):
+    for document in documents(inputs, most):
         total += 1
         size += len(document["text"].encode())
         if document["id"].startswith("p"):

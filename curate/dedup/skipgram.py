@@ -7,9 +7,11 @@ fastText computes between equal machines of different make is not promised to th
 The weight of a word is a / (a + p) with a = 10⁻³ and its share p of the sample (Arora et al. 2017, "A simple but
 tough-to-beat baseline for sentence embeddings"). A document's vector is the weighted mean over its *different* words,
 so that a repeated menu counts once, at length one. Then what all documents have in common is taken from it: their mean
-and their first dim // 5 principal directions (Mu and Viswanath 2018, "All-but-the-top"). These hold the language, the
-genre and the length, in which any two pages of one site agree: with them, two thirds of a crawl are within a cosine of
-0.99 of another page.
+and their first dim // 5 principal directions (Mu and Viswanath 2018, "All-but-the-top"), which hold the language, the
+genre and the length. With them, two thirds of a crawl are within a cosine of 0.99 of another page. The others are
+brought to equal variance (Su et al. 2021, "Whitening sentence representations"), or what the pages of one small
+language share would outweigh what they say: recipes in Italian were within 0.95 of each other. Few documents show few
+directions: one for every ten of them is treated so, and those below keep their proportions.
 """
 
 from __future__ import annotations
@@ -34,19 +36,24 @@ SMOOTH: Final = 1e-3
 MIN_COUNT: Final = 2
 WINDOW: Final = 5
 COMMON_SHARE: Final = 5
+DOCUMENTS_PER_DIRECTION: Final = 10
+LEAST_VARIANCE: Final = 1e-12
+"""Of vectors of length one: less is rounding."""
 MAX_WORD_BYTES: Final = 1 << 10
-SCHEMA_NAME: Final = b"word-vectors/1"
+SCHEMA_NAME: Final = b"word-vectors/2"
 Floats = NDArray[np.float32]
 
 
 class WordVectors(NamedTuple):
     """words uint32 [words], their 32-bit hashes, sorted, each once; vectors float32 [words, dim]; weights float32
-    [words]; common float64 [1 + dim // 5, dim], the mean and first directions of documents."""
+    [words]; mean float64 [dim] of the documents that it was trained on; projection float64 [dim, width], what makes of
+    a difference from the mean the vector of a document, where width is at most dim."""
 
     words: NDArray[np.uint32]
     vectors: Floats
     weights: Floats
-    common: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    projection: NDArray[np.float64]
 
 
 def train(texts: Sequence[str], dim: int, epochs: int, folder: str) -> WordVectors:
@@ -67,8 +74,7 @@ def train(texts: Sequence[str], dim: int, epochs: int, folder: str) -> WordVecto
                 seen.update(tokens)
     if not repeated:
         nothing = np.zeros((0, dim), dtype=np.float32)
-        common = np.zeros((1 + dim // COMMON_SHARE, dim))
-        return WordVectors(np.zeros(0, dtype=np.uint32), nothing, nothing[:, 0].copy(), common)
+        return WordVectors(np.zeros(0, dtype=np.uint32), nothing, nothing[:, 0].copy(), np.zeros(dim), np.eye(dim))
     order = {"words": words, "dim": dim, "epochs": epochs, "folder": folder}
     done = subprocess.run(
         [sys.executable, "-m", "curate.dedup.skipgram", json.dumps(order)], capture_output=True, check=False
@@ -90,10 +96,12 @@ def train(texts: Sequence[str], dim: int, epochs: int, folder: str) -> WordVecto
         hashes[first],
         np.ascontiguousarray(vectors[single][first], dtype=np.float32),
         (SMOOTH / (SMOOTH + share)).astype(np.float32),
-        np.zeros((1 + dim // COMMON_SHARE, dim)),
+        np.zeros(dim),
+        np.eye(dim),
     )
     means, valid = mean_vectors(pa.array(texts, pa.large_string()), model)
-    return model._replace(common=_in_common(means[valid], dim))
+    mean, projection = _whitening(means[valid])
+    return model._replace(mean=mean, projection=projection)
 
 
 def _lines(texts: Sequence[str]) -> Iterator[str]:
@@ -107,25 +115,28 @@ def _lines(texts: Sequence[str]) -> Iterator[str]:
         yield " ".join(token for token in tokens if len(token) <= MAX_WORD_BYTES)
 
 
-def _in_common(vectors: NDArray[np.float64], dim: int) -> NDArray[np.float64]:
-    """Return the mean of vectors and, below it, their first dim // 5 principal directions: float64 [1 + dim // 5, dim].
-    Directions that too few vectors leave undefined are zero."""
-    common = np.zeros((1 + dim // COMMON_SHARE, dim))
-    if len(vectors) < 2:
-        return common
+def _whitening(vectors: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean of vectors (float64 [rows, dim]), float64 [dim], and the projection of what differs from it,
+    float64 [dim, width]: without the first directions, the others at equal variance as far as the rows show it."""
+    rows, dim = vectors.shape
+    if rows < 2:
+        return np.zeros(dim), np.eye(dim)
     sums, gram = np.zeros(dim), np.zeros((dim, dim))
     _GRAM(vectors, sums, gram)
-    common[0] = sums / len(vectors)
-    values, directions = np.linalg.eigh(gram / len(vectors) - np.outer(common[0], common[0]))
-    first = np.argsort(-values, kind="stable")[: min(len(common) - 1, len(vectors) - 1)]
-    common[1 : 1 + len(first)] = directions[:, first].T
-    return common
+    mean = sums / rows
+    variances, directions = np.linalg.eigh(gram / rows - np.outer(mean, mean))
+    largest = np.argsort(-variances, kind="stable")
+    variances, directions = variances[largest], directions[:, largest]
+    shown = min(dim, rows // DOCUMENTS_PER_DIRECTION)
+    left_out = min(dim // COMMON_SHARE, shown)
+    least = max(variances[max(shown, left_out + 1) - 1], LEAST_VARIANCE)
+    return mean, np.ascontiguousarray((directions / np.sqrt(np.maximum(variances, least)))[:, left_out:])
 
 
 def mean_vectors(text: pa.Array, model: WordVectors) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the vector of each text (large_string [rows]), float64 [rows, dim], and bool [rows], false where no word
+    """Return the vector of each text (large_string [rows]), float64 [rows, width], and bool [rows], false where no word
     is known: such a row is zero."""
-    result = np.zeros((len(text), model.vectors.shape[1]))
+    result = np.zeros((len(text), model.projection.shape[1]))
     known = np.zeros(len(text), dtype=np.bool_)
     if not len(model.words):
         return result, known
@@ -133,7 +144,8 @@ def mean_vectors(text: pa.Array, model: WordVectors) -> tuple[NDArray[np.float64
     places = np.minimum(np.searchsorted(model.words, found.hashes), len(model.words) - 1)
     hit = model.words[places] == found.hashes
     bounds = np.ascontiguousarray(found.bounds)
-    _MEAN(bounds, places, hit, model.vectors, model.weights, model.common, result, known)
+    total = np.empty(len(model.mean))
+    _MEAN(bounds, places, hit, model.vectors, model.weights, model.mean, model.projection, total, result, known)
     return result, known
 
 
@@ -141,9 +153,11 @@ def write(path: str, model: WordVectors) -> None:
     """Write a model as an Arrow IPC file."""
     dim = model.vectors.shape[1]
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(model.vectors.reshape(-1)), dim)
-    metadata = {b"curate.schema": SCHEMA_NAME, b"common": base64.b64encode(model.common.astype("<f8").tobytes())}
+    stored = {b"mean": model.mean, b"projection": model.projection}
+    metadata = {name: base64.b64encode(array.astype("<f8").tobytes()) for name, array in stored.items()}
     arrays = [pa.array(model.words), vectors, pa.array(model.weights)]
-    batch = pa.record_batch(arrays, names=["word", "vector", "weight"]).replace_schema_metadata(metadata)
+    batch = pa.record_batch(arrays, names=["word", "vector", "weight"])
+    batch = batch.replace_schema_metadata({b"curate.schema": SCHEMA_NAME, **metadata})
     with pa.ipc.new_file(path, batch.schema) as writer:
         writer.write_batch(batch)
 
@@ -161,8 +175,13 @@ def read(path: str) -> WordVectors:
             batch.column("word").to_numpy().copy(),
             batch.column("vector").flatten().to_numpy().reshape(-1, dim).copy(),
             batch.column("weight").to_numpy().copy(),
-            np.frombuffer(base64.b64decode(metadata[b"common"]), dtype="<f8").reshape(-1, dim).astype(np.float64),
+            _stored(metadata[b"mean"]),
+            _stored(metadata[b"projection"]).reshape(dim, -1),
         )
+
+
+def _stored(text: bytes) -> NDArray[np.float64]:
+    return np.frombuffer(base64.b64decode(text), dtype="<f8").astype(np.float64)
 
 
 def _compile(sources: str) -> tuple[Any, Any]:
@@ -170,32 +189,38 @@ def _compile(sources: str) -> tuple[Any, Any]:
 
     @cached
     def _mean(
-        bounds: Any, places: Any, hit: Any, vectors: Any, weights: Any, common: Any, result: Any, known: Any
+        bounds: Any,
+        places: Any,
+        hit: Any,
+        vectors: Any,
+        weights: Any,
+        mean: Any,
+        projection: Any,
+        total: Any,
+        result: Any,
+        known: Any,
     ) -> None:
         sources  # noqa: B018 - part of the key of the cache on disk
         dim = vectors.shape[1]
         for row in range(bounds.size - 1):
+            total[:] = 0.0
             for at in range(bounds[row], bounds[row + 1]):
                 if not hit[at]:
                     continue
                 known[row] = True
                 weight = np.float64(weights[places[at]])
                 for column in range(dim):
-                    result[row, column] += weight * np.float64(vectors[places[at], column])
+                    total[column] += weight * np.float64(vectors[places[at], column])
             if not known[row]:
                 continue
             squares = 0.0
             for column in range(dim):
-                squares += result[row, column] * result[row, column]
+                squares += total[column] * total[column]
             length = np.sqrt(squares)
             for column in range(dim):
-                result[row, column] = (result[row, column] / length if length > 0.0 else 0.0) - common[0, column]
-            for direction in range(1, common.shape[0]):
-                along = 0.0
-                for column in range(dim):
-                    along += result[row, column] * common[direction, column]
-                for column in range(dim):
-                    result[row, column] -= along * common[direction, column]
+                apart = (total[column] / length if length > 0.0 else 0.0) - mean[column]
+                for to in range(projection.shape[1]):
+                    result[row, to] += apart * projection[column, to]
 
     @cached
     def _gram(vectors: Any, sums: Any, result: Any) -> None:

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import storage
-from curate.dedup.fixed_point import to_cosine
-from curate.dedup.semantic import SemanticSettings, find_similar
+from curate.dedup.fixed_point import Vectors, to_cosine
+from curate.dedup.semantic import Found, SemanticSettings, find_similar
 from curate.engine.exchange import merge
 from curate.engine.tasks import FileRef
 from curate.errors import RecipeError
@@ -72,13 +72,34 @@ class Sweep(NamedTuple):
 
 
 class _Totals:
-    """What one ε removes, counted cluster by cluster."""
+    """What one ε removes, counted cluster by cluster, and the least similar pairs that no smaller ε reaches."""
 
     def __init__(self) -> None:
         self.documents = 0
         self.bytes = 0
         self.gone: dict[int, list[np.ndarray]] = {}
         self.pairs: list[tuple[float, tuple[int, int], tuple[int, int]]] = []
+
+    def add(
+        self, column: Mapping[str, np.ndarray], vectors: Vectors, found: Found, before: np.ndarray, most: int
+    ) -> None:
+        """Count a cluster: its documents' part, row and bytes, and what becomes of each; `before` went already."""
+        going = found.match >= 0
+        self.documents += int(going.sum())
+        self.bytes += int(column["bytes"][going].sum())
+        for part in np.unique(column["part"][going]).tolist():
+            self.gone.setdefault(part, []).append(column["row"][going & (column["part"] == part)])
+        new = np.flatnonzero(going & ~before)
+        cosines = to_cosine((vectors[new].astype(np.int64) * vectors[found.match[new]]).sum(axis=1))
+        for at, cosine in zip(new.tolist(), cosines.tolist(), strict=True):
+            one, other = ((int(column["part"][row]), int(column["row"][row])) for row in (at, found.match[at]))
+            self.pairs.append((cosine, one, other))
+        self.pairs = heapq.nsmallest(most, self.pairs)
+
+    def tokens(self, counts: Sequence[np.ndarray], handles: Mapping[int, int]) -> int:
+        """Return how many tokens go: `counts` int64 [rows] of each part, `handles` the numbers of parts."""
+        rows = {handles[part]: np.concatenate(gone).astype(np.int64) for part, gone in self.gone.items()}
+        return sum(int(counts[part][where].sum()) for part, where in rows.items())
 
 
 def parse_epsilons(text: str) -> list[float]:
@@ -124,34 +145,16 @@ def _sweep(folder: RunFolder, step: str, phase: Phase, epsilons: Sequence[float]
         text_bytes += int(column["bytes"].sum())
         vectors = cluster_vectors(cluster)
         before = np.zeros(len(vectors), dtype=bool)
-        for total, found in zip(
-            totals, find_similar(vectors, settings.scheme, epsilons, settings.max_cluster), strict=True
-        ):
-            going = found.match >= 0
-            total.documents += int(going.sum())
-            total.bytes += int(column["bytes"][going].sum())
-            for part in np.unique(column["part"][going]).tolist():
-                total.gone.setdefault(part, []).append(column["row"][going & (column["part"] == part)])
-            new = np.flatnonzero(going & ~before)
-            cosines = to_cosine((vectors[new].astype(np.int64) * vectors[found.match[new]]).sum(axis=1))
-            for at, cosine in zip(new.tolist(), cosines.tolist(), strict=True):
-                one, other = ((int(column["part"][row]), int(column["row"][row])) for row in (at, found.match[at]))
-                total.pairs.append((cosine, one, other))
-            total.pairs = heapq.nsmallest(number, total.pairs)
-            before |= going
+        results = find_similar(vectors, settings.scheme, epsilons, settings.max_cluster)
+        for total, found in zip(totals, results, strict=True):
+            total.add(column, vectors, found, before, number)
+            before |= found.match >= 0
     parts = folder.parts()
     handles = {part_handle(part.documents.path): at for at, part in enumerate(parts)}
     tokens = _token_counts(folder, parts)
     levels = []
     for epsilon, total in zip(epsilons, totals, strict=True):
-        removed = (
-            None
-            if tokens is None
-            else sum(
-                int(tokens[handles[part]][np.concatenate(rows).astype(np.int64)].sum())
-                for part, rows in total.gone.items()
-            )
-        )
+        removed = None if tokens is None else total.tokens(tokens, handles)
         examples = _examples(folder, parts, step, handles, total)
         levels.append(Level(epsilon, total.documents, total.bytes, removed, examples))
     return Sweep(step, settings.scheme, documents, text_bytes, levels)

@@ -185,6 +185,28 @@ def test_word_vectors_are_the_same_every_time_and_survive_their_file(tmp_path: p
     assert np.isfinite(vectors).all()
 
 
+def test_word_vectors_bring_what_documents_differ_in_to_equal_variance(tmp_path: pathlib.Path) -> None:
+    dice = np.random.default_rng(4)
+    words = ["".join(dice.choice(list("aeioklmnrst"), 6)) for _ in range(300)]
+    texts = [" ".join(dice.choice(words, 30)) for _ in range(400)]
+    model = skipgram.train(texts, 16, 1, str(tmp_path))
+    assert model.projection.shape == (16, 13)
+    vectors, _ = skipgram.mean_vectors(pa.array(texts, pa.large_string()), model)
+    assert np.allclose(np.cov(vectors.T, bias=True), np.eye(13), atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 2, 9, 30])
+def test_a_few_documents_show_few_directions(tmp_path: pathlib.Path, count: int) -> None:
+    model = skipgram.train([f"{text} {text}" for text in TEXTS[::8][:count]], 16, 1, str(tmp_path))
+    # one for ten documents is left out
+    assert model.projection.shape == (16, 16 - count // 10)
+    assert np.isfinite(model.projection).all()
+    # what is not shown keeps its proportions
+    if count == 9:
+        scales = np.linalg.norm(model.projection, axis=0)
+        assert np.allclose(scales, scales[0])
+
+
 def test_a_text_without_a_repeated_word_teaches_nothing(tmp_path: pathlib.Path) -> None:
     model = skipgram.train(["every word once", ""], 16, 1, str(tmp_path))
     assert len(model.words) == 0

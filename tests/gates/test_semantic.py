@@ -38,11 +38,11 @@ from curate.dedup.kmeans import find_centroids
 from curate.dedup.semantic import SemanticSettings
 
 NOT_FALSE: Final = 0.5
-RUSSIAN: Final = Floor(recall=0.98, precision=0.97)
+RUSSIAN: Final = Floor(recall=0.97, precision=0.97)
 CHINESE: Final = Floor(recall=0.90, precision=0.99)
 JAPANESE: Final = Floor(recall=0.98, precision=0.98)
-NEWS: Final = Floor(recall=0.2, precision=1.0)
-CRAWL: Final = Floor(recall=0.0, precision=0.0)
+NEWS: Final = Floor(recall=0.4, precision=1.0)
+CRAWL: Final = Floor(recall=0.97, precision=0.8)
 
 
 def find(documents: Mapping[str, str], folder: Path) -> set[Pair]:

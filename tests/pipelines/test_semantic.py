@@ -14,11 +14,14 @@ import pyarrow.parquet as pq
 import pytest
 from little_models import write_onnx
 
+from curate import storage
 from curate.engine.exchange import merge
+from curate.engine.tasks import Job, Task, TaskSpec
 from curate.errors import RecipeError
 from curate.pipelines.recipe import load_recipe
 from curate.pipelines.run import Options, run
 from curate.pipelines.semantic import cluster_vectors, clusters_of, unpacked
+from curate.pipelines.units import folder_refs
 from curate.report.run_folder import read_run
 from curate.report.sweep import parse_epsilons, read_sweep
 from curate.schema import ids_from_words
@@ -281,3 +284,29 @@ def test_a_model_that_is_not_there_is_told_before_any_work(dedup: Dedup, tmp_pat
         with pytest.raises(RecipeError, match=rf"^dedup\.semantic\.model: {tmp_path}/{wrong}"):
             dedup(few, f'embedder = "onnx"\nmodel = "{model}"')
     assert not (tmp_path / "run").exists()
+
+
+def test_the_folders_of_a_model_arrive_where_its_own_are_not_seen(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "model"
+    for name in ("config.json", "pooling/config.json", ".git/config"):
+        (model / name).parent.mkdir(parents=True, exist_ok=True)
+        (model / name).write_text(name)
+    remote: dict[str, bytes] = {}
+    read, write = storage.read_bytes, storage.write_bytes
+    monkeypatch.setattr(storage, "read_bytes", lambda uri: remote[uri] if uri in remote else read(uri))
+    monkeypatch.setattr(
+        storage, "write_bytes", lambda uri, data: remote.update({uri: data}) if "://" in uri else write(uri, data)
+    )
+    refs = folder_refs(str(model), "models/one", "s3://bucket/run")
+    assert list(refs) == ["config.json", "pooling/config.json"]
+    assert set(remote) == {f"s3://bucket/run/models/one/{name}" for name in refs}
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    spec = TaskSpec("semantic.embed", 1, "map", "module:name", "part", {}, {"model": tuple(refs.values())})
+    folder = pathlib.Path(Task(Job(spec, "s3://bucket/run"), lambda label: None, "").local([*refs.values()], [*refs]))
+    assert folder != model
+    assert {name: (folder / name).read_text() for name in refs} == {name: name for name in refs}
+    # a run on this machine reads the model where it is
+    here = folder_refs(str(model), "models/one", str(tmp_path / "run"))
+    assert Task(Job(spec, str(tmp_path)), lambda label: None, "").local([*here.values()], [*here]) == str(model)
