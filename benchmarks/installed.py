@@ -86,7 +86,7 @@ def contents() -> Iterator[bytes]:
                     if member.filename.lower().endswith(SUFFIXES) and member.file_size <= MAX_FILE_BYTES:
                         yield package.read(member)
         except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error):
-            continue
+            continue  # damaged, encrypted (RuntimeError) or packed by another method (NotImplementedError): not text
 
 
 def files(suffixes: tuple[str, ...], max_bytes: int) -> Iterator[Path]:

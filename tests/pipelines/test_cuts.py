@@ -6,7 +6,6 @@ import functools
 import json
 import pathlib
 import random
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from plain_cuts import files_with_passages, passages_left, plain_lines, random_files
 
 from curate.dedup.substring import Passages, anchors
 from curate.engine.driver import Driver
@@ -26,7 +26,6 @@ from curate.pipelines.recipe import Recipe, load_recipe, view_names
 from curate.pipelines.run import Options, Summary, run
 from curate.report.run_folder import read_run
 from curate.report.samples import read_samples
-from curate.schema import document_id
 from curate.tokenize import registry
 
 
@@ -113,53 +112,6 @@ def test_ccnet_removes_every_copy_and_the_documents_that_are_nothing_else(dedup:
         "c": "Only here.\nAnd this.",
     }
     assert found["d"] == Cut("", keep=False, reason="duplicate.lines")
-
-
-def plain_lines(files: list[Mapping[str, str]], scheme: str, max_count: int) -> dict[str, str]:
-    """What is left of documents by the definitions, over all of them at once; those with nothing left are missing."""
-    documents = {name: (place, text) for place, texts in enumerate(files) for name, text in texts.items()}
-    lines = {name: text.split("\n") for name, (_, text) in documents.items()}
-    form = ccnet if scheme == "ccnet" else str.strip if scheme == "llama3" else lambda line: line.strip().lower()
-    counts: Counter[str] = Counter()
-    holders = defaultdict(list)
-    for name, (place, _) in documents.items():
-        forms = [form(line) for line in lines[name]]
-        counts.update(set(forms) if scheme == "ccnet" else forms)
-        for one in forms:
-            holders[one].append((place, document_id(source=f"s{place}", key=name), name))
-    left = {}
-    for name in documents:
-        seen = set()
-        kept = []
-        for line in lines[name]:
-            one = form(line)
-            if scheme == "c4":
-                stays = min(holders[one])[2] == name and one not in seen
-            else:
-                stays = counts[one] <= max_count and not (scheme == "ccnet" and one in seen)
-            kept += [line] if stays else []
-            seen.add(one)
-        # in these texts every line is a sentence
-        if scheme != "c4" or len(kept) == len(lines[name]) or len(kept) >= 3:
-            left[name] = "\n".join(kept)
-    return {name: text for name, text in left.items() if text.strip()}
-
-
-def ccnet(line: str) -> str:
-    """CCNet's form of a line in ASCII."""
-    return "".join("0" if one.isdigit() else one for one in line.strip().lower() if one.isprintable())
-
-
-def random_files(seed: int) -> list[dict[str, str]]:
-    dice = random.Random(seed)
-    lines = [
-        f"{dice.choice(['Home', 'home', 'Page 7', 'page 8', 'Read more', 'x'])} {n if n > 6 else ''}" for n in range(40)
-    ]
-    files = []
-    for place in range(3):
-        names = [f"{place}-{number}" for number in range(25)]
-        files.append({name: "\n".join(dice.choices(lines, k=dice.randint(1, 8))) for name in names})
-    return files
 
 
 @pytest.mark.parametrize(("scheme", "max_count"), [("ccnet", 1), ("llama3", 3), ("c4", 1)])
@@ -346,35 +298,6 @@ def test_a_changed_step_encodes_only_parts_whose_cuts_changed(
     assert other.executed["tokenize"] > 0
     fresh = run_inline(small_recipe(*own), tmp_path / "fresh")
     assert fresh.fingerprint == first.fingerprint
-
-
-def passages_left(files: list[Mapping[str, str]], size: int) -> dict[str, str]:
-    """What is left by the definition of substring dedup, in ASCII; documents with nothing left are missing."""
-    documents = sorted(
-        (place, document_id(source=f"s{place}", key=name), name, text)
-        for place, texts in enumerate(files)
-        for name, text in texts.items()
-    )
-    first: dict[str, tuple[str, int]] = {}
-    left = {}
-    for _, _, name, text in documents:
-        gone: set[int] = set()
-        for at in range(len(text) - size + 1):
-            holder, place = first.setdefault(text[at : at + size], (name, at))
-            if holder != name or place + size <= at:
-                gone.update(range(at, at + size))
-        left[name] = "".join(character for at, character in enumerate(text) if at not in gone)
-    return {name: text for name, text in left.items() if text.strip()}
-
-
-def files_with_passages(seed: int) -> list[dict[str, str]]:
-    dice = random.Random(seed)
-    passages = ["".join(dice.choices("abcd ", k=dice.randint(10, 90))) for _ in range(12)] + ["=" * 100, "ab" * 30]
-    files = []
-    for place in range(3):
-        names = [f"{place}-{number}" for number in range(12)]
-        files.append({name: " | ".join(dice.choices(passages, k=dice.randint(1, 6))) for name in names})
-    return files
 
 
 def test_passages_that_are_left_are_what_the_definition_leaves(dedup: Dedup, monkeypatch: pytest.MonkeyPatch) -> None:
