@@ -21,7 +21,7 @@ ID_MODULUS: Final = 1 << 128
 MAX_TEXT_BYTES: Final = 1 << 30
 SCHEMA_KEY: Final = b"curate.schema"
 MAJORS: Final[Mapping[str, int]] = {
-    "document": 1, "edits": 1, "reject": 1, "signals": 1, "signature": 1, "verdict": 1,
+    "document": 1, "edits": 1, "reject": 1, "shingles": 1, "signals": 1, "signature": 1, "verdict": 1,
 }  # fmt: skip
 
 ID = pa.binary(ID_BYTES)

@@ -23,7 +23,7 @@ LETTER, GAP, NOTHING = fold_table.LETTER, fold_table.GAP, fold_table.NOTHING
 DIGIT, PAIR, HANGUL = fold_table.DIGIT, fold_table.PAIR, fold_table.HANGUL
 
 GROWTH: Final = 3  # a Hangul syllable of 3 bytes becomes up to three letters of 3 bytes; nothing grows more
-SLACK: Final = 16  # blocks of eight bytes are written and read beyond the end
+SLACK: Final = 80  # blocks of eight bytes are written beyond the end, blocks of 64 are read
 
 
 @compiled
@@ -92,12 +92,15 @@ def fold_text(data: Bytes, index: Hashes, entries: Hashes, pairs: Hashes, folded
             letters = (lower + FROM_A) & ~(lower + AFTER_Z) & TOP_BITS
             mask = (letters >> U7) * BYTE
             store_u64(folded, size, (lower & mask) | (SPACES & ~mask))
+            if stops == 0:  # guessed right, the next block need not wait for what this one holds
+                kept += count_ones(letters)
+                at += 8
+                size += 8
+                continue
             count = trailing_zeros(stops) >> 3
             kept += count_ones(letters & ((stops & (~stops + U1)) - U1))
             at += count
             size += count
-            if count == 8:
-                continue
         point, width = decode(data, at, data.size)
         entry = entry_at(index, entries, point)
         kind = entry & KIND

@@ -22,8 +22,8 @@ from pydantic import Field, model_validator
 
 from curate.dedup import fold_table
 from curate.dedup.keys import Dedup, GroupSettings
-from curate.dedup.shingles import MAX_NGRAM, UNITS, Unit, folded_scratch, hash_shingle
-from curate.dedup.shingles_kernel import K1, K2, SOURCES, U32, shingle_document
+from curate.dedup.shingles import MAX_NGRAM, UNITS, Shingles, Unit, hash_shingle, new_scratch
+from curate.dedup.shingles_kernel import K1, K2, SOURCES, U32, Scratch, Tables, shingle_document, sort_unique
 from curate.dedup.similarity import Similarity
 from curate.text.buffers import text_buffers
 from curate.text.compiled import Bytes, Hashes, Ints, Words, as_hash, cached, compiled, source_digest
@@ -129,23 +129,35 @@ class Signatures(NamedTuple):
     valid: NDArray[np.bool_]
 
 
+class Signed(NamedTuple):
+    """What the signing of some texts comes to: their signatures, and the sets that these are of."""
+
+    signatures: Signatures
+    shingles: Shingles
+
+
 def signatures(text: pa.Array, settings: MinHashSettings) -> Signatures:
     """Return the MinHash signature of each text (large_string or string [rows]); see `Signatures`.
 
-    Cost: about 4 ns per byte of web text at 112 permutations on one core. Memory besides the result: about two bytes
-    per byte of the longest text, at most seven.
+    Cost: about 2 ns per byte of web text at 112 permutations on one core. Memory besides the result: about ten bytes
+    per byte of the longest text.
     """
+    return sign_sets(text, settings, keep_sets=False).signatures
+
+
+def sign_sets(text: pa.Array, settings: MinHashSettings, *, keep_sets: bool = True) -> Signed:
+    """Return signatures and shingles of each text; the shingles cost half as much again as signatures alone."""
     data, bounds = text_buffers(text)
-    longest = int(np.diff(bounds).max(initial=0))
     values = np.full((bounds.size - 1, settings.permutations), EMPTY, dtype=np.uint32)
     valid = np.zeros(bounds.size - 1, dtype=np.bool_)
-    multipliers, offsets = permutations(settings.seed, settings.permutations)
-    _SIGN(
-        data, bounds, UNITS[settings.unit], *fold_table.load(), folded_scratch(longest),
-        np.empty(settings.ngram, dtype=np.uint64), np.empty(longest, dtype=np.uint32),
-        multipliers, offsets, values, valid,
+    ends = np.zeros(bounds.size, dtype=np.int64)
+    sets = np.empty(int(bounds[-1] - bounds[0]) if keep_sets else 0, dtype=np.uint32)
+    used = _SIGN(
+        data, bounds, UNITS[settings.unit], Tables(*fold_table.load()),
+        new_scratch(settings.ngram, int(np.diff(bounds).max(initial=0))),
+        *permutations(settings.seed, settings.permutations), keep_sets, values, valid, ends, sets,
     )  # fmt: skip
-    return Signatures(values, valid)
+    return Signed(Signatures(values, valid), Shingles(sets[:used], ends))
 
 
 def band_keys(values: NDArray[np.uint32], settings: MinHashSettings) -> NDArray[np.uint64]:
@@ -248,23 +260,29 @@ def _compile(sources: str) -> tuple[Any, Any]:
         data: Bytes,
         bounds: Ints,
         unit: int,
-        index: Hashes,
-        entries: Hashes,
-        pairs: Hashes,
-        folded: Bytes,
-        ring: Words,
-        hashes: Hashes,
+        tables: Tables,
+        scratch: Scratch,
         multipliers: Hashes,
         offsets: Hashes,
+        keep_sets: bool,
         values: Hashes,
         valid: NDArray[np.bool_],
-    ) -> None:
+        ends: Ints,
+        sets: Hashes,
+    ) -> int:
         sources  # noqa: B018 - part of the key of the cache on disk
+        used = 0
         for row in range(bounds.size - 1):
-            document = data[bounds[row] : bounds[row + 1]]
-            count = shingle_document(document, unit, index, entries, pairs, folded, ring, hashes)
-            _sign_hashes(hashes, count, multipliers, offsets, values[row])
+            count = shingle_document(data[bounds[row] : bounds[row + 1]], unit, tables, scratch)
             valid[row] = count > 0
+            hashes = scratch.hashes
+            if keep_sets:
+                hashes = sets[used:]
+                count = sort_unique(scratch, count, hashes)
+                used += count
+            _sign_hashes(hashes, count, multipliers, offsets, values[row])
+            ends[row + 1] = used
+        return used
 
     @cached
     def _band(values: Hashes, rows: int, keys: Words) -> None:

@@ -30,9 +30,23 @@ import pyarrow as pa
 
 from curate.dedup import fold_table
 from curate.dedup.fold_kernel import GROWTH, SLACK, collapse_gaps, fold_text
-from curate.dedup.shingles_kernel import AUTO, CHARACTERS, CODE, K1, K2, SOURCES, WORDS, shingle_document, sort_unique
+from curate.dedup.shingles_kernel import (
+    AUTO,
+    BUCKET_BITS,
+    CHARACTERS,
+    CODE,
+    EDGES,
+    K1,
+    K2,
+    SOURCES,
+    WORDS,
+    Scratch,
+    Tables,
+    shingle_document,
+    sort_unique,
+)
 from curate.text.buffers import text_buffers
-from curate.text.compiled import Bytes, Hashes, Ints, Words, cached, source_digest
+from curate.text.compiled import Bytes, Hashes, Ints, cached, source_digest
 
 Unit = Literal["words", "characters", "auto", "code"]
 UNITS: Final[dict[Unit, int]] = {"words": WORDS, "characters": CHARACTERS, "auto": AUTO, "code": CODE}
@@ -63,13 +77,10 @@ def shingles(text: pa.Array, ngram: int = 5, unit: Unit = "auto") -> Shingles:
     """
     check_ngram(ngram)
     data, bounds = text_buffers(text)
-    longest = int(np.diff(bounds).max(initial=0))
     result = np.empty(int(bounds[-1] - bounds[0]), dtype=np.uint32)  # the system gives its pages as they are touched
     ends = np.zeros(bounds.size, dtype=np.int64)
-    used = _SHINGLE(
-        data, bounds, UNITS[unit], *fold_table.load(), folded_scratch(longest), np.empty(ngram, dtype=np.uint64),
-        np.empty(longest, dtype=np.uint32), np.empty(256, dtype=np.uint32), ends, result,
-    )  # fmt: skip
+    scratch = new_scratch(ngram, int(np.diff(bounds).max(initial=0)))
+    used = _SHINGLE(data, bounds, UNITS[unit], Tables(*fold_table.load()), scratch, ends, result)
     return Shingles(result[:used].copy(), ends)
 
 
@@ -80,7 +91,7 @@ def comparable(text: pa.Array) -> pa.Array:
     longest = int(np.diff(bounds).max(initial=0))
     result = np.empty(GROWTH * int(bounds[-1] - bounds[0]), dtype=np.uint8)
     ends = np.zeros(bounds.size, dtype=np.int64)
-    used = _FOLD(data, bounds, *fold_table.load(), folded_scratch(longest), ends, result)
+    used = _FOLD(data, bounds, Tables(*fold_table.load()), new_scratch(1, longest), ends, result)
     missing = pa.array(text.is_valid()).buffers()[1] if text.null_count else None
     buffers = [missing, pa.py_buffer(ends), pa.py_buffer(result[:used].tobytes())]
     return pa.Array.from_buffers(pa.large_string(), len(text), buffers)
@@ -110,9 +121,16 @@ def check_ngram(ngram: int) -> None:
         raise ValueError(f"ngram is {ngram}; a shingle has 1 to {MAX_NGRAM} words or characters")
 
 
-def folded_scratch(longest: int) -> Bytes:
-    """Return room for the comparable form of a text of so many bytes; its pages are real once they are written."""
-    return np.empty(GROWTH * longest + SLACK, dtype=np.uint8)
+def new_scratch(ngram: int, longest: int) -> Scratch:
+    """Return scratch for documents of at most so many bytes; its pages are real once they are written."""
+    return Scratch(
+        np.empty(GROWTH * longest + SLACK, dtype=np.uint8),
+        np.empty(ngram, dtype=np.uint64),
+        np.empty(EDGES, dtype=np.int64),
+        np.empty(longest, dtype=np.uint32),
+        np.empty(longest, dtype=np.uint32),
+        np.empty(1 << BUCKET_BITS, dtype=np.uint32),
+    )
 
 
 def _compile(sources: str) -> tuple[Any, Any]:
@@ -120,45 +138,24 @@ def _compile(sources: str) -> tuple[Any, Any]:
 
     @cached
     def _shingle(
-        data: Bytes,
-        bounds: Ints,
-        unit: int,
-        index: Hashes,
-        entries: Hashes,
-        pairs: Hashes,
-        folded: Bytes,
-        ring: Words,
-        spare: Hashes,
-        histogram: Hashes,
-        ends: Ints,
-        result: Hashes,
+        data: Bytes, bounds: Ints, unit: int, tables: Tables, scratch: Scratch, ends: Ints, result: Hashes
     ) -> int:
         sources  # noqa: B018 - part of the key of the cache on disk
         used = 0
         for row in range(bounds.size - 1):
-            document = data[bounds[row] : bounds[row + 1]]
-            found = result[used:]
-            count = shingle_document(document, unit, index, entries, pairs, folded, ring, found)
-            used += sort_unique(found, count, spare, histogram)
+            count = shingle_document(data[bounds[row] : bounds[row + 1]], unit, tables, scratch)
+            used += sort_unique(scratch, count, result[used:])
             ends[row + 1] = used
         return used
 
     @cached
-    def _fold(
-        data: Bytes,
-        bounds: Ints,
-        index: Hashes,
-        entries: Hashes,
-        pairs: Hashes,
-        folded: Bytes,
-        ends: Ints,
-        result: Bytes,
-    ) -> int:
+    def _fold(data: Bytes, bounds: Ints, tables: Tables, scratch: Scratch, ends: Ints, result: Bytes) -> int:
         sources  # noqa: B018 - part of the key of the cache on disk
         used = 0
         for row in range(bounds.size - 1):
-            size, _, _ = fold_text(data[bounds[row] : bounds[row + 1]], index, entries, pairs, folded)
-            used += collapse_gaps(folded, size, result[used:])
+            document = data[bounds[row] : bounds[row + 1]]
+            size, _, _ = fold_text(document, tables.index, tables.entries, tables.pairs, scratch.folded)
+            used += collapse_gaps(scratch.folded, size, result[used:])
             ends[row + 1] = used
         return used
 

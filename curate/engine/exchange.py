@@ -26,6 +26,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate import storage
+from curate.engine.order_kernel import stable_order
 from curate.errors import InputError
 
 MAGIC: Final = b"CURATEX1"
@@ -67,23 +68,30 @@ def _column(batch: pa.RecordBatch | pa.Table, name: str) -> NDArray[np.uint64]:
 
 
 def sort_order(columns: Sequence[NDArray[np.uint64]]) -> NDArray[np.int64]:
-    """Return the order that sorts rows by uint64 columns, the first most significant.
+    """Return the order that sorts rows by uint64 columns, the first most significant; equal rows stay in theirs.
 
-    Keys are mostly unique: one plain sort of the first column, then only rows with equal keys are sorted by the rest.
+    Each column orders only what those before it leave tied: mostly the first one settles nearly all rows.
     """
-    order = np.argsort(columns[0], kind="stable")
-    if len(columns) == 1 or len(order) < 2:
-        return order
-    first = columns[0][order]
-    same = first[1:] == first[:-1]
-    if not same.any():
-        return order
-    tied = np.zeros(len(order), dtype=bool)
-    tied[1:] |= same
-    tied[:-1] |= same
-    rows = order[tied]
-    order[tied] = rows[np.lexsort([column[rows] for column in reversed(columns)])]
+    order = stable_order(columns[0])
+    tied, group = _ties(columns[0][order], np.zeros(len(order), dtype=np.int64))
+    for column in columns[1:]:
+        if not len(tied):
+            break
+        values = column[order[tied]]
+        inner = stable_order(values)
+        inner = inner[stable_order(group[inner].view(np.uint64))]
+        order[tied] = order[tied][inner]
+        left, group = _ties(values[inner], group)
+        tied = tied[left]
     return order
+
+
+def _ties(values: NDArray[np.uint64], group: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the places of rows that have a neighbour of the same group and value, and a number for each such run."""
+    same = np.zeros(len(values) + 1, dtype=bool)
+    same[1:-1] = (values[1:] == values[:-1]) & (group[1:] == group[:-1])
+    tied = np.flatnonzero(same[1:] | same[:-1])
+    return tied, np.cumsum(~same[:-1][tied])
 
 
 def sort_batch(batch: pa.RecordBatch, sort: Sequence[str]) -> pa.RecordBatch:

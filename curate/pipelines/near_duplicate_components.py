@@ -20,7 +20,8 @@ from curate.dedup.min_labels import LINK, both_ways, large_star, small_star
 from curate.engine.exchange import merge, write_run
 from curate.engine.tasks import Task
 from curate.pipelines.duplicates import CHANGE_ROW, CHANGE_SORT
-from curate.pipelines.near_duplicates import EDGE_ROW, MEMBER, NODE, REQUEST_ROW, REQUEST_SORT, changes_of
+from curate.pipelines.near_duplicate_sets import MEMBER, REQUEST_ROW, REQUEST_SORT
+from curate.pipelines.near_duplicates import EDGE_ROW, NODE, changes_of
 from curate.pipelines.signatures import word_fields
 
 Columns = dict[str, Any]

@@ -11,9 +11,9 @@ from curate.dedup.minhash import MinHashSettings, detection_curve
 from curate.engine.driver import check_barrier, total_flow
 from curate.engine.tasks import FileRef, Receipt, TaskSpec
 from curate.pipelines.near_duplicate_components import CHANGED, LINK_SORT
-from curate.pipelines.near_duplicates import COMPARED, EDGE_SORT, REQUEST_SORT, SET_SORT, SIMILAR
+from curate.pipelines.near_duplicate_sets import REQUEST_SORT, SET_SORT
+from curate.pipelines.near_duplicates import COMPARED, EDGE_SORT, SIMILAR
 from curate.pipelines.older_runs import OlderFile, older_files
-from curate.pipelines.quarantine import BeginAgain
 from curate.pipelines.signatures import BAND_SORT, MEET_SORT, SHAPING
 from curate.pipelines.standing import standing_settings
 
@@ -28,13 +28,14 @@ REASON: Final = "duplicate."
 
 class Side(NamedTuple):
     """A documents file as it takes part in a step: its name in messages, the name that rows are sent to, how many rows
-    it has, and its files. `part` is None for one of an older run."""
+    it has, and its files. `part` is None for one of an older run, `sets` where signatures are compared."""
 
     name: str
     handle: str
     rows: int
     signatures: FileRef
     verdicts: FileRef | None
+    sets: FileRef | None = None
     part: Part | None = None
 
 
@@ -55,15 +56,15 @@ def find_near_duplicates(
     step = _Step(
         pipeline, reason, settings, {"version": DEDUPS[kind].version, "view": view, "views": pipeline.views_to(view)}
     )
-    signatures = step.sign()
-    pipeline.signatures[reason.removeprefix(REASON)] = signatures
+    signed = step.sign()
+    pipeline.signatures[reason.removeprefix(REASON)] = [receipt.files("signatures")[0] for receipt in signed]
     older = older_files(pipeline.recipe, reason.removeprefix(REASON))
     executed = len(pipeline.driver.executed)
     met: list[Receipt] = []
     if older:
         pipeline.older[reason.removeprefix(REASON)] = sorted({file.identity for file in older})
-        met = pipeline.apply_changes(reason, step.meet(older, signatures), phase=f"{reason}-older")
-    sides = step.sides(signatures)
+        met = pipeline.apply_changes(reason, step.meet(older, signed), phase=f"{reason}-older")
+    sides = step.sides(signed)
     edges = step.compare("verify", step.find_stars("", sides), sides)
     verified = [ref for receipt in edges for ref in receipt.files("run") if ref.rows]
     joined = step.join(verified) if verified else []
@@ -87,12 +88,18 @@ class _Step:
         self._standing = standing_settings(pipeline.recipe, settings)
         self._compared = self._similar = self._moved_bytes = 0
 
-    def sign(self) -> list[FileRef]:
-        """Store the signatures of all kept documents; return a file for each part. Bands, rows and the threshold are no
-        part of these tasks."""
+    def sign(self) -> list[Receipt]:
+        """Store the signatures and sets of all kept documents; return a receipt for each part. Bands, rows and the
+        threshold are no part of these tasks."""
         pipeline, chosen = self._pipeline, self._chosen
         shaping = {name: self._settings[name] for name in (*SHAPING, "scope")} | {"bands": 1, "rows": 1}
-        common = {"settings": shaping, "priorities": {}, "crawls": self._standing["crawls"], **self._text}
+        common = {
+            "settings": shaping,
+            "keep_sets": chosen.verify == "exact",
+            "priorities": {},
+            "crawls": self._standing["crawls"],
+            **self._text,
+        }
         specs = [
             pipeline.spec(
                 "minhash.sign",
@@ -110,19 +117,27 @@ class _Step:
         told = f"{self._reason}: {chosen.bands} bands of {chosen.rows} rows find {found}"
         receipts = pipeline.run_phase(f"{self._reason}-sign", specs, lambda: pipeline.driver.progress.note(told))
         check_barrier(self._reason, pipeline.kept, total_flow(receipts, "in"))
-        return [receipt.files("signatures")[0] for receipt in receipts]
+        return receipts
 
-    def sides(self, signatures: Sequence[FileRef]) -> list[Side]:
+    def sides(self, signed: Sequence[Receipt]) -> list[Side]:
         """Return the parts of this run, with the verdicts that they have now."""
         return [
-            Side(part.name, part.documents.path, part.documents.rows, ref, part.verdicts, part)
-            for part, ref in zip(self._pipeline.parts, signatures, strict=True)
+            Side(
+                part.name,
+                part.documents.path,
+                part.documents.rows,
+                receipt.files("signatures")[0],
+                part.verdicts,
+                next(iter(receipt.files("sets")), None),
+                part,
+            )
+            for part, receipt in zip(self._pipeline.parts, signed, strict=True)
         ]
 
-    def meet(self, older: Sequence[OlderFile], signatures: Sequence[FileRef]) -> list[Receipt]:
+    def meet(self, older: Sequence[OlderFile], signed: Sequence[Receipt]) -> list[Receipt]:
         """Find this run's documents that are near one that an older run kept, by their signatures."""
         theirs = [Side(file.name, file.identity, file.rows, file.signatures, file.verdicts) for file in older]
-        sides = [*theirs, *self.sides(signatures)]
+        sides = [*theirs, *self.sides(signed)]
         return self.compare("older", self.find_stars("-older", sides), sides)
 
     def find_stars(self, which: str, sides: Sequence[Side]) -> list[Receipt]:
@@ -158,9 +173,7 @@ class _Step:
             if not requests:
                 break
             specs = [self._send(side, requests, by_signature=which == "older") for side in sides]
-            sent = pipeline.run_phase(f"{phase}-sets", specs)
-            if any(receipt.quarantined for receipt in sent):
-                raise BeginAgain
+            sent = pipeline.driver.run_phase(f"{phase}-sets", specs)
             self._moved_bytes += sum(ref.bytes for receipt in sent for ref in receipt.files("run"))
             runs, partitions = pipeline.gather(f"{phase}-sets", sent, SET_SORT)
             asked = self._reduce("minhash.compare", f"{phase}-compare", runs, partitions, settings)
@@ -171,17 +184,16 @@ class _Step:
 
     def _send(self, side: Side, requests: Sequence[FileRef], *, by_signature: bool) -> TaskSpec:
         """Return the task that sends what is compared of one side's documents."""
-        common = {"settings": self._settings, "part": side.handle, "rows": side.rows}
+        common = {"settings": self._settings, "part": side.handle}
         if by_signature:
             return self._pipeline.spec("minhash.sets", side.name, common, signatures=[side.signatures], runs=requests)
         assert side.part is not None
-        exact = self._chosen.verify == "exact"
         return self._pipeline.spec(
             "minhash.sets",
             side.name,
-            {**common, **self._standing, **self._text},
-            **(self._pipeline.text_inputs(self._text["view"], side.part) if exact else {}),
-            signatures=[] if exact else [side.signatures],
+            {**common, **self._standing},
+            sets=[side.sets],
+            signatures=[] if side.sets else [side.signatures],
             signals=[side.part.signals],
             measured=side.part.measured,
             runs=requests,

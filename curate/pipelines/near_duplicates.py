@@ -1,11 +1,11 @@
 """The stages of a MinHash dedup step, around the same exchange as every other step.
 
-1. *sign* (`signatures.py`): the signature of each kept document is stored.
+1. *sign* (`signatures.py`): the signature and the shingles of each kept document are stored.
 2. *bands*: each document sends one row per band of its signature to the band's key.
 3. *stars*: documents of one key are candidates. The smallest id is the root of the star; each other is to be compared
    with it. A star is linear in the size of a bucket, so boilerplate needs no cap.
-4. *sets*: each part sends the shingles (or, for ``verify = "estimated"``, the signatures) of the documents asked for to
-   their stars.
+4. *sets* (`near_duplicate_sets.py`): each part sends the shingles (or, for ``verify = "estimated"``, the signatures) of
+   the documents asked for to their stars.
 5. *compare*: leader clustering of each star (`curate.dedup.leaders`), the root first, then by (priority, quality, id):
    a member that is similar enough to a leader is an edge, one that is similar to none leads itself. What the memory
    for leaders does not hold goes through 4 and 5 again, so that the result does not depend on it.
@@ -31,32 +31,16 @@ from numpy.typing import NDArray
 
 from curate.dedup.leaders import ANY, JOINS, LEADER_BYTES, LEADS, LEFT, Leaders
 from curate.dedup.minhash import MinHashSettings
-from curate.dedup.shingles import shingles
 from curate.engine.exchange import SORT_BYTES, merge, write_merged, write_run
 from curate.engine.tasks import Task
 from curate.pipelines.duplicates import CHANGE_ROW, CHANGE_SORT
-from curate.pipelines.part_texts import chosen_rows
-from curate.pipelines.parts import part_handle, read_batches
-from curate.pipelines.quarantine import pieces
-from curate.pipelines.signatures import read_signed, settings_of, word_fields
-from curate.pipelines.standing import read_standing
-from curate.pipelines.views import edits_column, view_text
-from curate.schema import id_words
-from curate.text.buffers import text_buffers
+from curate.pipelines.near_duplicate_sets import MEMBER, REQUEST_ROW, REQUEST_SORT, ROOT, SET_SORT
+from curate.pipelines.signatures import settings_of, unpack_sets, word_fields
 
 Columns = dict[str, Any]
 Index = NDArray[np.int64]
 
-REQUEST_SORT: Final = ("part", "row", "star_hi", "star_lo", "role")
-REQUEST_ROW: Final = pa.schema(word_fields(*REQUEST_SORT))
-ROOT, MEMBER = 0, 1
-SLICE_ROWS: Final = 4096
 CHUNK_BYTES: Final = 8 << 20
-SET_SORT: Final = (
-    "star_hi", "star_lo", "scope", "role", "priority", "quality", "id_hi", "id_lo", "part", "row",
-)  # fmt: skip
-SET_ROW: Final = pa.schema([*word_fields(*SET_SORT), pa.field("set", pa.large_binary(), nullable=False)])
-"""`set`: uint32 hashes as their little-endian bytes, which Arrow moves ten times faster than lists of numbers."""
 STAR: Final = ("star_hi", "star_lo", "scope")
 """What a star is known by. Its key alone could bring documents of two scopes together, once in 2⁶⁴."""
 EDGE_SORT: Final = ("leader_id_hi", "leader_id_lo", "id_hi", "id_lo")
@@ -129,83 +113,6 @@ def _chunks(task: Task) -> Iterator[pa.RecordBatch]:
         yield batch
 
 
-def send_sets(task: Task) -> None:
-    """Send the shingles or signatures of this part's documents to the stars that ask for them."""
-    part = part_handle(task.settings["part"])
-    found = list(merge([task.uri(ref) for ref in task.inputs("runs")], part, part + 1))
-    # one pair can be a candidate in many bands
-    asked = pa.Table.from_batches(found, schema=REQUEST_ROW).group_by(list(REQUEST_SORT)).aggregate([])
-    request = {name: asked.column(name).to_numpy() for name in REQUEST_SORT}
-    order = np.argsort(request["row"], kind="stable")
-    request = {name: column[order] for name, column in request.items()}
-
-    def rows() -> Iterator[pa.RecordBatch]:
-        for numbers, columns, sets in _asked_sets(task, np.unique(request["row"]).astype(np.int64)):
-            # of rows that are left out, being in quarantine, nothing is sent
-            low, high = np.searchsorted(request["row"], [numbers[0], numbers[-1] + 1])
-            mine = low + np.flatnonzero(np.isin(request["row"][low:high], numbers.astype(np.uint64)))
-            at = np.searchsorted(numbers, request["row"][mine].astype(np.int64))
-            wanted = {name: request[name][mine] for name in ("star_hi", "star_lo", "role", "row")}
-            wanted |= {name: column[at] for name, column in columns.items()}
-            wanted["part"] = np.full(len(at), part, np.uint64)
-            # in slices: many stars may ask for one large set
-            for start in range(0, len(at), SLICE_ROWS):
-                cut = slice(start, start + SLICE_ROWS)
-                taken = [pa.array(wanted[name][cut]) for name in SET_SORT]
-                yield pa.record_batch([*taken, sets.take(pa.array(at[cut]))], schema=SET_ROW)
-
-    with task.write("run", "dedup/{key}-{number}.run") as output:
-        output.rows = write_run(output.path, rows(), SET_ROW, SET_SORT)
-
-
-def _asked_sets(task: Task, wanted: Index) -> Iterator[tuple[Index, Columns, pa.Array]]:
-    """Yield (rows, what sorts them, what is compared of them as in SET_ROW) for the rows asked for, ascending:
-    signatures if the task is given a signature file, else shingles of its documents."""
-    if not len(wanted):
-        return
-    standing = read_standing(task, task.settings) if task.inputs("signals") else None
-
-    def places(rows: Index, ids: NDArray[np.uint64], scope: NDArray[np.uint64]) -> Columns:
-        nothing = np.zeros(len(rows), np.uint64)
-        better = (standing.priority[rows], standing.quality[rows]) if standing else (nothing, nothing)
-        named = {"scope": scope, "id_hi": ids[:, 0], "id_lo": ids[:, 1]}
-        return named | dict(zip(("priority", "quality"), better, strict=True))
-
-    marked = np.zeros(task.settings["rows"], dtype=bool)
-    marked[wanted] = True
-    if task.inputs("signatures"):
-        for signed in read_signed(task, task.input("signatures"), marked):
-            if len(signed.row):
-                offsets = np.arange(len(signed.row) + 1, dtype=np.int64) * signed.values.shape[1]
-                sets = _packed(signed.values.reshape(-1), offsets)
-                yield signed.row, places(signed.row, signed.ids, signed.scope), sets
-        return
-    assert standing is not None
-    settings = settings_of(task)
-    views = task.settings["views"]
-    columns = ["id", "text", *(edits_column(view) for view in views)]
-    for first, batch in read_batches(task, task.input("documents"), columns, marked):
-        for piece in pieces(task, chosen_rows(first, batch, marked)):
-            found = shingles(view_text(piece, views, task.settings["view"]), settings.ngram, settings.unit)
-            rows = piece.column("row").to_numpy()
-            sets = _packed(found.hashes, found.bounds)
-            yield rows, places(rows, id_words(piece.column("id")), standing.scope[rows, 0]), sets
-
-
-def _packed(hashes: NDArray[np.uint32], bounds: Index) -> pa.Array:
-    """Return hashes[bounds[i]:bounds[i + 1]] of each row i as SET_ROW holds them."""
-    buffers = [None, pa.py_buffer(4 * bounds), pa.py_buffer(np.ascontiguousarray(hashes, dtype="<u4"))]
-    return pa.Array.from_buffers(pa.large_binary(), len(bounds) - 1, buffers)
-
-
-def _unpacked(sets: pa.Array) -> tuple[NDArray[np.uint32], Index]:
-    """Return the hashes of all rows and their bounds, int64 [rows + 1]."""
-    data, bounds = text_buffers(sets)
-    hashes = data[bounds[0] : bounds[-1]].view("<u4")
-    hashes.setflags(write=False)  # Arrow gives both kinds, and kernels are compiled for each
-    return hashes, (bounds - bounds[0]) // 4
-
-
 class Outcome(NamedTuple):
     """What one chunk of sets came to: verified edges; what becomes of documents, as far as it is known; and the rows
     that go into another round, as requests."""
@@ -233,7 +140,7 @@ class Walk:
         starts[0] = self._star is None or any(self._star[name][0] != rows[name][0] for name in STAR)
         for name in STAR:
             starts[1:] |= rows[name][1:] != rows[name][:-1]
-        hashes, bounds = _unpacked(batch.column("set"))
+        hashes, bounds = unpack_sets(batch.column("set"))
         older = np.where(rows["role"] == ROOT, LEADS, JOINS)
         may = (older if self._older else np.full(len(batch), ANY)).astype(np.int8)
         settled = self.settler.take(starts, may, hashes, bounds)

@@ -26,6 +26,8 @@ from curate.schema import VERDICT, check_schema
 LANGUAGE: Final = "language.code"
 UNKNOWN: Final = "unknown"
 """What documents are counted under whose language was not measured."""
+SLICE_BYTES: Final = 2 << 20
+"""Bytes of a row group that are decoded at a time: what stages hold of a text and make of it stays in the cache."""
 
 
 def part_handle(documents_path: str) -> int:
@@ -85,9 +87,9 @@ def read_signals(task: Task, columns: Sequence[str]) -> pa.Table:
 def read_batches(
     task: Task, ref: FileRef, columns: Sequence[str], wanted: NDArray[np.bool_] | None = None
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Yield (number of the first row, batch) of a Parquet file, one row group at a time, without row groups that have
-    no `wanted` row (bool [rows]). Edits of views that came after collect are read from the file of their own that is an
-    input of the task by the name of their column, in the order of its documents."""
+    """Yield (number of the first row, batch) of a Parquet file, in slices of its row groups, without row groups that
+    have no `wanted` row (bool [rows]). Edits of views that came after collect are read from the file of their own that
+    is an input of the task by the name of their column, in the order of its documents."""
     beside = {name: task.inputs(name) for name in columns if task.inputs(name)}
     place = task.inputs("documents").index(ref) if beside else 0
     edits = {name: task.uri(refs[place]) for name, refs in beside.items()}
@@ -97,9 +99,9 @@ def read_batches(
 def stored_batches(
     uri: str, edits: Mapping[str, str], columns: Sequence[str], wanted: NDArray[np.bool_] | None = None
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Yield (number of the first row, batch) of columns of a Parquet file, one row group at a time. `edits` says in
-    which other files some of them are, row group by row group. Row groups without a `wanted` row (bool [rows]) are not
-    read."""
+    """Yield (number of the first row, batch) of columns of a Parquet file, `SLICE_BYTES` or a row at a time. `edits`
+    says in which other files some of them are, row group by row group. Row groups without a `wanted` row (bool [rows])
+    are not read."""
     first = 0
     own = [name for name in columns if name not in edits]
     with ExitStack() as stack:
@@ -107,16 +109,28 @@ def stored_batches(
             checked_file(stack.enter_context(storage.open_input(place)), place) for place in (uri, *edits.values())
         )
         for group in range(file.num_row_groups):
-            rows = file.metadata.row_group(group).num_rows
-            if wanted is not None and not wanted[first : first + rows].any():
-                first += rows
+            metadata = file.metadata.row_group(group)
+            if wanted is not None and not wanted[first : first + metadata.num_rows].any():
+                first += metadata.num_rows
                 continue
-            table = file.read_row_group(group, columns=own)
-            for name, other in zip(edits, others, strict=True):
-                table = table.append_column(name, other.read_row_group(group, columns=[name]).column(0))
-            for batch in table.select(list(columns)).to_batches():
-                yield first, batch
-                first += len(batch)
+            beside = {
+                name: other.read_row_group(group, columns=[name]).column(0).combine_chunks()
+                for name, other in zip(edits, others, strict=True)
+            }
+            done = 0
+            for batch in file.iter_batches(_slice_rows(metadata, own), row_groups=[group], columns=own):
+                for name, column in beside.items():
+                    batch = batch.append_column(name, column.slice(done, len(batch)))
+                yield first + done, batch.select(list(columns))
+                done += len(batch)
+            first += metadata.num_rows
+
+
+def _slice_rows(group: pq.RowGroupMetaData, columns: Sequence[str]) -> int:
+    """Return how many rows of a row group are about `SLICE_BYTES` of some of its columns."""
+    chunks = [group.column(index) for index in range(group.num_columns)]
+    size = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema.partition(".")[0] in columns)
+    return max(1, group.num_rows * SLICE_BYTES // max(1, size))
 
 
 def parquet_file(stream: pa.NativeFile, ref: FileRef) -> pq.ParquetFile:

@@ -8,6 +8,7 @@ one row loads as a `datasketch.MinHash` (`curate.dedup.minhash.to_datasketch`). 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate import storage
-from curate.dedup.minhash import SCHEME, MinHashSettings, band_keys, signatures
+from curate.dedup.minhash import SCHEME, MinHashSettings, band_keys, sign_sets
 from curate.engine.exchange import write_run
 from curate.engine.tasks import FileRef, Task, canonical_json
 from curate.pipelines.part_texts import chosen_rows
@@ -24,6 +25,8 @@ from curate.pipelines.quarantine import pieces
 from curate.pipelines.standing import read_standing
 from curate.pipelines.views import concat, edits_column, view_text
 from curate.schema import ID, check_schema, id_words, ids_from_words, named_schema
+from curate.text.buffers import text_buffers
+from curate.text.compiled import Hashes, Ints
 
 Words = NDArray[np.uint64]
 
@@ -74,38 +77,68 @@ def signature_schema(settings: MinHashSettings) -> pa.Schema:
     return named.with_metadata({**named.metadata, b"curate.minhash": canonical_json(made).encode()})
 
 
+SET_FILE: Final = named_schema(
+    "shingles",
+    [
+        pa.field("id", ID, nullable=False),
+        *word_fields("row", "scope"),
+        pa.field("set", pa.large_binary(), nullable=False),  # uint32 hashes, ascending, little-endian
+    ],
+)
+"""A file of sets, beside a signature file and with its rows: the shingles that the signatures are of."""
+SIGNATURES: Final = "signatures/{key}-{number}.arrow"
+SETS: Final = "dedup/{key}-{number}.sets"
+
+
 def sign(task: Task) -> None:
-    """Write the signatures of the kept documents of one part."""
+    """Write the signatures of the kept documents of one part, and (with ``keep_sets``) their shingles."""
     settings = settings_of(task)
+    keep_sets = bool(task.settings["keep_sets"])
     views = task.settings["views"]
     keep = read_kept(task, task.input("documents").rows)
     scope = read_standing(task, task.settings).scope[:, 0]
     columns = ["id", "text", *(edits_column(view) for view in views)]
     schema = signature_schema(settings)
 
-    def signed(chosen: pa.RecordBatch) -> pa.RecordBatch:
+    def signed(chosen: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
         task.flows["in"].add(chosen.column("id"))
         task.flows["kept"].add(chosen.column("id"))
-        values, valid = signatures(view_text(chosen, views, task.settings["view"]), settings)
+        found = sign_sets(view_text(chosen, views, task.settings["view"]), settings, keep_sets=keep_sets)
+        values, valid = found.signatures
         task.stats["without_signature"] += int((~valid).sum())
         rows = chosen.column("row").to_numpy()[valid]
-        arrays = [
-            ids_from_words(id_words(chosen.column("id"))[valid]),
-            pa.array(rows.astype(np.uint64)),
-            pa.array(scope[rows]),
-            pa.FixedSizeListArray.from_arrays(pa.array(values[valid].reshape(-1)), type=schema.field("values").type),
-        ]
-        return pa.record_batch(arrays, schema=schema)
+        ids = ids_from_words(id_words(chosen.column("id"))[valid])
+        places = [ids, pa.array(rows.astype(np.uint64)), pa.array(scope[rows])]
+        lists = pa.FixedSizeListArray.from_arrays(pa.array(values[valid].reshape(-1)), type=schema.field("values").type)
+        # sets of rows that are not valid are empty: the next one begins where they do
+        bounds = np.append(found.shingles.bounds[:-1][valid], found.shingles.bounds[-1])
+        sets = pack_sets(found.shingles.hashes, bounds)
+        return pa.record_batch([*places, lists], schema=schema), pa.record_batch([*places, sets], schema=SET_FILE)
 
-    with (
-        task.write("signatures", "signatures/{key}-{number}.arrow") as output,
-        pa.ipc.new_file(output.path, schema) as writer,
-    ):
+    with ExitStack() as stack:
+        files = []
+        for name, pattern, kind in (("signatures", SIGNATURES, schema), ("sets", SETS, SET_FILE))[: 1 + keep_sets]:
+            output = stack.enter_context(task.write(name, pattern))
+            files.append((output, stack.enter_context(pa.ipc.new_file(output.path, kind))))
         for first, batch in read_batches(task, task.input("documents"), columns, keep):
             found = [signed(piece) for piece in pieces(task, chosen_rows(first, batch, keep))]
-            if found:
-                writer.write_batch(concat(found))
-                output.rows += sum(map(len, found))
+            for (output, writer), batches in zip(files, zip(*found, strict=True), strict=False):
+                writer.write_batch(concat(batches))
+                output.rows += sum(map(len, batches))
+
+
+def pack_sets(hashes: Hashes, bounds: Ints) -> pa.Array:
+    """Return hashes[bounds[i]:bounds[i + 1]] of each row i as a column ``set``, large_binary [rows]."""
+    buffers = [None, pa.py_buffer(4 * bounds), pa.py_buffer(np.ascontiguousarray(hashes, dtype="<u4"))]
+    return pa.Array.from_buffers(pa.large_binary(), len(bounds) - 1, buffers)
+
+
+def unpack_sets(sets: pa.Array) -> tuple[Hashes, Ints]:
+    """Return the hashes of all rows of a column ``set``, and their bounds, int64 [rows + 1]."""
+    data, bounds = text_buffers(sets)
+    hashes = data[bounds[0] : bounds[-1]].view("<u4")
+    hashes.setflags(write=False)  # Arrow gives both kinds, and kernels are compiled for each
+    return hashes, (bounds - bounds[0]) // 4
 
 
 def read_signatures(uri: str) -> Iterator[Signed]:

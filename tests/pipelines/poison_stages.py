@@ -17,7 +17,7 @@ from unittest import mock
 import pyarrow as pa
 
 from curate.engine.tasks import Task
-from curate.pipelines import collect, near_duplicates, signatures, tokens
+from curate.pipelines import collect, signatures, tokens
 from curate.pipelines import training as counting
 
 
@@ -62,10 +62,6 @@ def measure(task: Task) -> None:
 
 def sign(task: Task) -> None:
     run_watched("sign", signatures, "view_text", signatures.sign, task)
-
-
-def sets(task: Task) -> None:
-    run_watched("sets", near_duplicates, "view_text", near_duplicates.send_sets, task)
 
 
 def training(task: Task) -> None:

@@ -18,7 +18,8 @@ from curate.dedup.minhash import MinHashSettings
 from curate.engine.driver import Silent
 from curate.engine.ledger import Ledger
 from curate.pipelines import signatures
-from curate.pipelines.near_duplicates import MEMBER, ROOT, SET_ROW, SET_SORT, Walk, bucket_members
+from curate.pipelines.near_duplicate_sets import MEMBER, ROOT, SET_ROW, SET_SORT
+from curate.pipelines.near_duplicates import Walk, bucket_members
 from curate.pipelines.recipe import load_recipe
 from curate.pipelines.run import Options, run
 

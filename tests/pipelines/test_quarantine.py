@@ -34,12 +34,11 @@ HERE = pathlib.Path(__file__).parent
 STAGE_NAMES = {
     "measure": "collect",
     "sign": "minhash.sign",
-    "sets": "minhash.sets",
     "training": "tokenizer.count",
     "tokenize": "tokenize",
 }
 KINDS = ("crash", "memory", "timeout")
-TWINS = ("measure", "sign", "sets")
+TWINS = ("measure", "sign")
 """Stages before the end of the dedup step: a near copy of their poison is kept in its stead."""
 RECIPE = """
 name = "poison"
