@@ -47,7 +47,7 @@ __all__ = ["ALONE", "ANY", "JOINS", "LEADS", "LEADER_BYTES", "LEFT", "Leaders", 
 LEADER_BYTES: Final = 16 << 20
 """Bytes of sets that the leaders of one star may take; with their index, all takes about 70 MB."""
 MAX_LEADERS: Final = 1 << 18
-INDEX_SLOTS: Final = 1 << 22
+INDEX_SLOTS: Final = 1 << 21
 
 
 class Settled(NamedTuple):
@@ -95,21 +95,23 @@ class Leaders:
         """How many pairs were compared so far."""
         return int(self._state[COMPARED])
 
-    def take(self, starts: NDArray[np.bool_], may: NDArray[np.int8], hashes: Hashes, bounds: Ints) -> Settled:
+    def take(
+        self, starts: NDArray[np.bool_], may: NDArray[np.int8], hashes: Hashes, begins: Ints, ends: Ints
+    ) -> Settled:
         """Settle the next rows. starts bool [rows]: the row begins a star. may int8 [rows]: ANY, LEADS or JOINS.
 
-        The set of row i is hashes[bounds[i]:bounds[i + 1]], uint32, ascending and without repeats (a signature is in
-        its own order).
+        The set of row i is hashes[begins[i]:ends[i]], uint32, ascending and without repeats (a signature is in its own
+        order); begins, ends int64 [rows].
         """
         rows = len(starts)
-        largest = int(np.diff(bounds).max(initial=0))
+        largest = int((ends - begins).max(initial=0))
         if largest > len(self._sets) or largest > self._entries.shape[1]:
             self._grow(largest)
         leader = np.full(rows, LEFT, dtype=np.int64)
         leads = np.zeros(rows, dtype=np.bool_)
         similarity = np.zeros(rows)
         SETTLE(
-            starts, may, hashes, np.ascontiguousarray(bounds, dtype=np.int64), self._mode, self._threshold,
+            starts, may, hashes, begins, ends, self._mode, self._threshold,
             self._hashes, self._state, self._sets, self._bounds, self._heads, self._entries, self._shared,
             self._leaders, leader, leads, similarity,
         )  # fmt: skip

@@ -214,7 +214,8 @@ def _compile(sources: str) -> Any:
         starts: NDArray[np.bool_],
         may: NDArray[np.int8],
         hashes: Hashes,
-        row_bounds: Ints,
+        begins: Ints,
+        ends: Ints,
         mode: int,
         threshold: float,
         room: int,
@@ -238,7 +239,7 @@ def _compile(sources: str) -> Any:
                     _forget_index(state, sets, bounds, heads, entries, shared)
                 state[BASE] = total
                 state[OPEN], state[USED], state[FULL], state[PREFIXES] = 0, 0, 0, 0
-            mine = hashes[row_bounds[row] : row_bounds[row + 1]]
+            mine = hashes[begins[row] : ends[row]]
             best = -1
             known = state[OPEN]
             one_by_one = known if mode != JACCARD or known <= INDEX_FROM or threshold <= 0.0 else 1

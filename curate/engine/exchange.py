@@ -31,6 +31,7 @@ from curate.errors import InputError
 
 MAGIC: Final = b"CURATEX1"
 BLOCK_BYTES: Final = 128 << 10
+SORTED_BLOCKS: Final = 8
 SORT_BYTES: Final = 16 << 20
 MAX_SPILLS: Final = 64
 MIN_SEGMENT_BYTES: Final = 64 << 10
@@ -72,31 +73,27 @@ def sort_order(columns: Sequence[NDArray[np.uint64]]) -> NDArray[np.int64]:
 
     Each column orders only what those before it leave tied: mostly the first one settles nearly all rows.
     """
-    order = stable_order(columns[0])
-    tied, group = _ties(columns[0][order], np.zeros(len(order), dtype=np.int64))
+    order, values = stable_order(columns[0])
+    tied, group = _ties(values, None)
     for column in columns[1:]:
         if not len(tied):
             break
-        values = column[order[tied]]
-        inner = stable_order(values)
-        inner = inner[stable_order(group[inner].view(np.uint64))]
-        order[tied] = order[tied][inner]
-        left, group = _ties(values[inner], group)
+        inner, values = stable_order(column[order[tied]])
+        again, group = stable_order(group[inner])
+        order[tied] = order[tied][inner[again]]
+        left, group = _ties(values[again], group)
         tied = tied[left]
     return order
 
 
-def _ties(values: NDArray[np.uint64], group: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _ties(values: NDArray[np.uint64], group: NDArray[np.uint64] | None) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
     """Return the places of rows that have a neighbour of the same group and value, and a number for each such run."""
     same = np.zeros(len(values) + 1, dtype=bool)
-    same[1:-1] = (values[1:] == values[:-1]) & (group[1:] == group[:-1])
+    same[1:-1] = values[1:] == values[:-1]
+    if group is not None:
+        same[1:-1] &= group[1:] == group[:-1]
     tied = np.flatnonzero(same[1:] | same[:-1])
-    return tied, np.cumsum(~same[:-1][tied])
-
-
-def sort_batch(batch: pa.RecordBatch, sort: Sequence[str]) -> pa.RecordBatch:
-    """Return the rows of `batch` sorted by uint64 columns."""
-    return batch.take(pa.array(sort_order([_column(batch, name) for name in sort])))
+    return tied, np.cumsum(~same[:-1][tied], dtype=np.uint64)
 
 
 class RunWriter:
@@ -112,17 +109,21 @@ class RunWriter:
         self.rows = 0
         self.bytes = 0
 
-    def write(self, batch: pa.RecordBatch) -> None:
-        """Append rows that sort after everything written before."""
+    def write(self, batch: pa.RecordBatch, order: NDArray[np.int64] | None = None) -> None:
+        """Append rows, sorted by `order` if there is one, that sort after everything written before."""
         if batch.num_rows == 0:
             return
         rows = max(1, batch.num_rows * BLOCK_BYTES // max(1, batch.nbytes))
-        keys = _column(batch, self._sort[0])
-        for start in range(0, batch.num_rows, rows):
-            self._first.append(int(keys[start]))
-            self._stream.write(batch.slice(start, rows).serialize())  # a message holds its own rows alone
-            self._offsets.append(self._stream.tell())
-        self._last = int(keys[-1])
+        # sorted a few blocks at a time: a second copy of all rows would be as large as what is to be sorted
+        for first in range(0, batch.num_rows, SORTED_BLOCKS * rows):
+            count = min(SORTED_BLOCKS * rows, batch.num_rows - first)
+            chosen = batch.slice(first, count) if order is None else batch.take(pa.array(order[first : first + count]))
+            keys = _column(chosen, self._sort[0])
+            for start in range(0, count, rows):
+                self._first.append(int(keys[start]))
+                self._stream.write(chosen.slice(start, rows).serialize())  # a message holds its own rows alone
+                self._offsets.append(self._stream.tell())
+            self._last = int(keys[-1])
         self.rows += batch.num_rows
 
     def close(self) -> None:
@@ -191,10 +192,16 @@ class RunReader:
         self._stream.close()
 
 
-def write_run(path: str, batches: Iterable[pa.RecordBatch], schema: pa.Schema, sort: Sequence[str]) -> int:
+def write_run(
+    path: str,
+    batches: Iterable[pa.RecordBatch],
+    schema: pa.Schema,
+    sort: Sequence[str],
+    sort_bytes: int = SORT_BYTES,
+) -> int:
     """Sort `batches` into a run file at the local `path` in bounded memory and return the number of rows.
 
-    Up to 16 MiB are sorted in memory; more is spilled beside `path` as sorted runs and merged, 64 at a time.
+    Up to `sort_bytes` are sorted in memory; more is spilled beside `path` as sorted runs and merged, 64 at a time.
     """
     pending: list[pa.RecordBatch] = []
     spills: list[str] = []
@@ -204,11 +211,11 @@ def write_run(path: str, batches: Iterable[pa.RecordBatch], schema: pa.Schema, s
         for batch in batches:
             pending.append(batch)
             size += batch.nbytes
-            if size >= SORT_BYTES:
+            if size >= sort_bytes:
                 spills.append(f"{path}.{named}.tmp")
                 named += 1
                 _write_sorted(spills[-1], pending, schema, sort)
-                pending, size = [], 0
+                size = 0
         if not spills:
             return _write_sorted(path, pending, schema, sort)
         if pending:
@@ -239,11 +246,17 @@ def write_merged(path: str, batches: Iterable[pa.RecordBatch], schema: pa.Schema
     return writer.rows
 
 
-def _write_sorted(path: str, batches: Sequence[pa.RecordBatch], schema: pa.Schema, sort: Sequence[str]) -> int:
+def _write_sorted(path: str, batches: list[pa.RecordBatch], schema: pa.Schema, sort: Sequence[str]) -> int:
+    """Write the rows of `batches`, which is emptied, sorted to a run file."""
+    columns = [[batch.column(index) for batch in batches] for index in range(len(schema))]
+    batches.clear()
+    joined: list[pa.Array] = []
+    for column in columns:
+        joined.append(pa.concat_arrays(column) if column else pa.array([], schema.field(len(joined)).type))
+        column.clear()  # of all rows, one column at a time is there twice
+    batch = pa.record_batch(joined, schema=schema)
     writer = RunWriter(path, schema, sort)
-    table = pa.Table.from_batches(batches, schema=schema).combine_chunks()
-    for batch in table.to_batches():
-        writer.write(sort_batch(batch, sort))
+    writer.write(batch, sort_order([_column(batch, name) for name in sort]))
     writer.close()
     return writer.rows
 
@@ -285,12 +298,24 @@ class _Cursor:
 
 
 def merge(uris: Sequence[str], low: int = 0, high: int = KEY_SPAN, ahead_bytes: int = 0) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of many run files with routing keys in [low, high), in order, a few blocks at a time.
+    """Yield the rows of many run files with routing keys in [low, high), in order; see `merge_orders`.
+
+    Where batches end depends on `ahead_bytes`, so what is written to a run file as it comes (`write_merged`) is read
+    without.
+    """
+    for batch, order in merge_orders(uris, low, high, ahead_bytes):
+        yield batch if order is None else batch.take(pa.array(order))
+
+
+def merge_orders(
+    uris: Sequence[str], low: int = 0, high: int = KEY_SPAN, ahead_bytes: int = 0
+) -> Iterator[tuple[pa.RecordBatch, NDArray[np.int64] | None]]:
+    """Yield rows of many run files with routing keys in [low, high) and the order that sorts them (None if they are in
+    order): all rows of one batch sort before those of the next. For stages that need not move every row.
 
     Each step finds the smallest last row among the blocks in hand: everything up to it can be emitted. Memory is one
     block (about 128 KiB) per file, or `ahead_bytes` for all files if that is more: steps cost about a millisecond each,
-    and yield more rows with more in hand. Where batches end depends on it, so what is written to a run file as it comes
-    (`write_merged`) is read without.
+    and yield more rows with more in hand.
     """
     readers = [RunReader(uri) for uri in uris]
     ahead = ahead_bytes // max(1, len(readers))
@@ -310,11 +335,16 @@ def merge(uris: Sequence[str], low: int = 0, high: int = KEY_SPAN, ahead_bytes: 
             # only the cursor whose last row was the bound has moved to its next block
             if cursors[owner].block is not None:
                 heapq.heappush(heap, (cursors[owner].last, owner))
-            if len(heads) == 1:
-                yield heads[0]
-            else:
-                table = pa.Table.from_batches(heads).combine_chunks()
-                yield sort_batch(table.to_batches()[0], readers[0].sort)
+            yield _joined(heads, readers[0].sort)
     finally:
         for reader in readers:
             reader.close()
+
+
+def _joined(heads: list[pa.RecordBatch], sort: Sequence[str]) -> tuple[pa.RecordBatch, NDArray[np.int64] | None]:
+    """Return the rows of `heads`, which is emptied so that nothing holds their blocks any longer, and their order."""
+    if len(heads) == 1:
+        return heads.pop(), None
+    batch = pa.concat_batches(heads)
+    heads.clear()
+    return batch, sort_order([_column(batch, name) for name in sort])

@@ -21,42 +21,42 @@ MOVES_PER_KEY: Final = 8
 _njit: Any = njit
 
 
-def stable_order(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Return the order int64 [keys] that sorts `keys`; equal ones stay in theirs. Cost: about 10 ns a key."""
-    order = np.empty(len(keys), dtype=np.int64)
-    if len(keys) < FEW:
-        return np.argsort(keys, kind="stable")
-    low, high = int(keys.min()), int(keys.max())
-    if low == high:
-        return np.arange(len(keys))
-    bits = min(MAX_BUCKET_BITS, len(keys).bit_length())
-    shift = max(0, (high - low).bit_length() - bits)
-    counts = np.zeros((1 << bits) + 1, dtype=np.int64)
-    if _order_by_buckets(keys, np.uint64(low), np.uint64(shift), counts, MOVES_PER_KEY * len(keys), order):
-        return order
-    return np.argsort(keys, kind="stable")
+def stable_order(keys: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+    """Return the order int64 [keys] that sorts `keys`, equal ones staying in theirs, and the sorted keys. Cost: about
+    10 ns a key."""
+    if len(keys) >= FEW:
+        low, high = int(keys.min()), int(keys.max())
+        bits = min(MAX_BUCKET_BITS, len(keys).bit_length())
+        shift = max(0, (high - low).bit_length() - bits)
+        counts = np.zeros((1 << bits) + 1, dtype=np.int64)
+        order, found = np.empty(len(keys), dtype=np.int64), np.empty(len(keys), dtype=np.uint64)
+        if _order_by_buckets(keys, np.uint64(low), np.uint64(shift), counts, MOVES_PER_KEY * len(keys), order, found):
+            return order, found
+    order = np.argsort(keys, kind="stable")
+    return order, keys[order]
 
 
 @_njit(nogil=True, cache=True)
-def _order_by_buckets(keys: Any, low: Any, shift: Any, counts: Any, most_moves: int, order: Any) -> bool:
-    """Write the order; return whether it took no more than so many moves."""
+def _order_by_buckets(keys: Any, low: Any, shift: Any, counts: Any, most_moves: int, order: Any, found: Any) -> bool:
+    """Write the order and the sorted keys; return whether it took no more than so many moves."""
     for i in range(keys.size):
         counts[np.int64((keys[i] - low) >> shift) + 1] += 1
     for bucket in range(1, counts.size):
         counts[bucket] += counts[bucket - 1]
     for i in range(keys.size):
         bucket = np.int64((keys[i] - low) >> shift)
-        order[counts[bucket]] = i
-        counts[bucket] += 1
+        place = counts[bucket]
+        order[place] = i
+        found[place] = keys[i]
+        counts[bucket] = place + 1
     moves = 0
     for i in range(1, keys.size):
-        row = order[i]
-        key = keys[row]
+        key, row = found[i], order[i]
         j = i
-        while j > 0 and keys[order[j - 1]] > key:
-            order[j] = order[j - 1]
+        while j > 0 and found[j - 1] > key:
+            found[j], order[j] = found[j - 1], order[j - 1]
             j -= 1
-        order[j] = row
+        found[j], order[j] = key, row
         moves += i - j
         if moves > most_moves:
             return False

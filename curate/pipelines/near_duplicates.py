@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from curate.dedup.leaders import ANY, JOINS, LEADER_BYTES, LEADS, LEFT, Leaders
 from curate.dedup.minhash import MinHashSettings
-from curate.engine.exchange import SORT_BYTES, merge, write_merged, write_run
+from curate.engine.exchange import SORT_BYTES, merge, merge_orders, write_merged, write_run
 from curate.engine.tasks import Task
 from curate.pipelines.duplicates import CHANGE_ROW, CHANGE_SORT
 from curate.pipelines.near_duplicate_sets import MEMBER, REQUEST_ROW, REQUEST_SORT, ROOT, SET_SORT
@@ -41,6 +41,8 @@ Columns = dict[str, Any]
 Index = NDArray[np.int64]
 
 CHUNK_BYTES: Final = 8 << 20
+REQUEST_BYTES: Final = 8 << 20
+"""Bytes of requests that are sorted at a time, beside chunks of the bands."""
 STAR: Final = ("star_hi", "star_lo", "scope")
 """What a star is known by. Its key alone could bring documents of two scopes together, once in 2⁶⁴."""
 EDGE_SORT: Final = ("leader_id_hi", "leader_id_lo", "id_hi", "id_lo")
@@ -64,8 +66,10 @@ def find_stars(task: Task) -> None:
 
     def requests() -> Iterator[pa.RecordBatch]:
         waiting: Columns | None = None
-        for batch in _chunks(task):
-            rows = {name: batch.column(name).to_numpy() for name in batch.schema.names}
+        for batch, order in _chunks(task):
+            keys = batch.column("key").to_numpy()
+            order = order[_shared(keys[order])]
+            rows = {name: batch.column(name).to_numpy()[order] for name in batch.schema.names}
             if waiting is not None:
                 rows = {name: np.concatenate([waiting[name], rows[name]]) for name in rows}
             asked, heads, role, open_rows = bucket_members(rows, meets=meets)
@@ -74,7 +78,14 @@ def find_stars(task: Task) -> None:
             waiting = {name: column[open_rows] for name, column in rows.items()}
 
     with task.write("requests", "dedup/{key}-requests-{number}.run") as output:
-        output.rows = write_run(output.path, requests(), REQUEST_ROW, REQUEST_SORT)
+        output.rows = write_run(output.path, requests(), REQUEST_ROW, REQUEST_SORT, REQUEST_BYTES)
+
+
+def _shared(keys: NDArray[np.uint64]) -> Index:
+    """Return the places of sorted keys that are there twice, and of the first and last one, which may be elsewhere."""
+    same = np.ones(len(keys) + 1, dtype=bool)
+    same[1:-1] = keys[1:] == keys[:-1]
+    return np.flatnonzero(same[1:] | same[:-1])
 
 
 def bucket_members(rows: Columns, *, meets: bool) -> tuple[Index, Index, NDArray[np.uint64], Index]:
@@ -104,13 +115,15 @@ def _requests(rows: Columns, index: Index, star_hi: Any, star_lo: Any, role: NDA
     return pa.record_batch([pa.array(array) for array in arrays], schema=REQUEST_ROW)
 
 
-def _chunks(task: Task) -> Iterator[pa.RecordBatch]:
-    """Yield the sorted rows of the range of a task."""
+def _chunks(task: Task) -> Iterator[tuple[pa.RecordBatch, Index]]:
+    """Yield rows of the range of a task and their order, chunk by chunk."""
     low, high = (int(bound) for bound in task.settings["range"])
-    for batch in merge([task.uri(ref) for ref in task.inputs("runs")], low, high, CHUNK_BYTES):
+    uris = [task.uri(ref) for ref in task.inputs("runs")]
+    for batch, order in merge_orders(uris, low, high, CHUNK_BYTES):
         task.heartbeat("batch")
         task.stats["rows"] += len(batch)
-        yield batch
+        yield batch, np.arange(len(batch)) if order is None else order
+        del batch, order  # the next ones are read before these names are taken again
 
 
 class Outcome(NamedTuple):
@@ -133,9 +146,9 @@ class Walk:
         self._counts = np.zeros(0, dtype=np.int64)
         self._star: Columns | None = None
 
-    def take(self, batch: pa.RecordBatch) -> Outcome:
-        """Settle the members of a chunk."""
-        rows = {name: batch.column(name).to_numpy() for name in SET_SORT}
+    def take(self, batch: pa.RecordBatch, order: Index) -> Outcome:
+        """Settle the members of a chunk, which `order` sorts."""
+        rows = {name: batch.column(name).to_numpy()[order] for name in SET_SORT}
         starts = np.zeros(len(batch), dtype=bool)
         starts[0] = self._star is None or any(self._star[name][0] != rows[name][0] for name in STAR)
         for name in STAR:
@@ -143,7 +156,7 @@ class Walk:
         hashes, bounds = unpack_sets(batch.column("set"))
         older = np.where(rows["role"] == ROOT, LEADS, JOINS)
         may = (older if self._older else np.full(len(batch), ANY)).astype(np.int8)
-        settled = self.settler.take(starts, may, hashes, bounds)
+        settled = self.settler.take(starts, may, hashes, bounds[:-1][order], bounds[1:][order])
         led = np.flatnonzero((settled.leader >= 0) & ~settled.leads)
         leaders = {name: np.concatenate([self._leaders[name], rows[name][settled.leads]]) for name in SET_SORT}
         counts = np.concatenate([self._counts, np.zeros(int(settled.leads.sum()), dtype=np.int64)])
@@ -199,8 +212,9 @@ def compare(task: Task) -> None:
         later = _Later(folder)
 
         def outcomes() -> Iterator[pa.RecordBatch]:
-            for batch in _chunks(task):
-                found = walk.take(batch)
+            for batch, order in _chunks(task):
+                found = walk.take(batch, order)
+                del batch, order
                 task.stats[SIMILAR] += len(found.edges)
                 later.add(found.left)
                 yield _of_this_run(found.changes) if older else found.changes if final else found.edges

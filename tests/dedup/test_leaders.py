@@ -71,7 +71,9 @@ def one_round(
         hashes = np.array([value for one in sets for value in one], dtype=np.uint32)
         bounds = np.cumsum([0, *map(len, sets)], dtype=np.int64)
         known = known[len(known) - leaders.open :] if leaders.open else []
-        done = leaders.take(np.array(starts, dtype=bool), np.full(len(rows), ANY, np.int8), hashes, bounds)
+        done = leaders.take(
+            np.array(starts, dtype=bool), np.full(len(rows), ANY, np.int8), hashes, bounds[:-1], bounds[1:]
+        )
         known += [row for row, leads in zip(rows, done.leads.tolist(), strict=True) if leads]
         for place, leader, similarity in zip(rows, done.leader.tolist(), done.similarity.tolist(), strict=True):
             if leader == LEFT:
@@ -130,7 +132,7 @@ def test_who_leads_is_compared_with_nobody_and_who_joins_never_leads() -> None:
     hashes = np.array([value for one in sets for value in one], dtype=np.uint32)
     bounds = np.cumsum([0, *map(len, sets)], dtype=np.int64)
     may = np.array([LEADS] * 3 + [JOINS] * 4, dtype=np.int8)
-    found = leaders.take(np.arange(7) == 0, may, hashes, bounds)
+    found = leaders.take(np.arange(7) == 0, may, hashes, bounds[:-1], bounds[1:])
     assert found.leader.tolist() == [0, 1, 2, 0, ALONE, ALONE, 2]
     assert found.leads.tolist() == [True] * 3 + [False] * 4
 
@@ -154,7 +156,7 @@ def test_members_find_the_first_of_those_that_lead_in_any_memory(
             hashes = np.array([value for one in sets for value in one], dtype=np.uint32)
             bounds = np.cumsum([0, *map(len, sets)], dtype=np.int64)
             may = np.where(rows < len(first), LEADS, JOINS).astype(np.int8)
-            done = leaders.take(rows == waiting[0], may, hashes, bounds)
+            done = leaders.take(rows == waiting[0], may, hashes, bounds[:-1], bounds[1:])
             known += rows[done.leads].tolist()
             for row, leader in zip(rows.tolist(), done.leader.tolist(), strict=True):
                 if leader == LEFT:
@@ -174,7 +176,9 @@ def test_members_find_the_first_of_those_that_lead_in_any_memory(
 def one_star(leaders: Leaders, sets: list[Any]) -> np.ndarray:
     hashes = np.concatenate(sets).astype(np.uint32)
     bounds = np.cumsum([0, *map(len, sets)], dtype=np.int64)
-    return leaders.take(np.arange(len(sets)) == 0, np.full(len(sets), ANY, np.int8), hashes, bounds).leader
+    return leaders.take(
+        np.arange(len(sets)) == 0, np.full(len(sets), ANY, np.int8), hashes, bounds[:-1], bounds[1:]
+    ).leader
 
 
 @pytest.mark.parametrize("own", [300, 100, 80, 57, 50])

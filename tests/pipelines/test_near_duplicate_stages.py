@@ -84,7 +84,7 @@ def test_a_page_repeated_a_hundred_thousand_times_is_settled_with_one_leader_in_
     page = list(range(0, 1000, 7))
     dropped, kept = 0, 0
     for chunk in set_rows(((number, page) for number in range(100_000)), 1000):
-        found = walk.take(chunk)
+        found = walk.take(chunk, np.arange(len(chunk)))
         dropped += sum(found.changes.column("drop").to_pylist())
         assert walk.settler.open == 1
         assert not len(found.left)
