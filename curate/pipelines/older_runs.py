@@ -154,6 +154,16 @@ def older_mistakes(recipe: Recipe) -> list[str]:
     return mistakes
 
 
+def against_itself(recipe: Recipe, run: str) -> str:
+    """Return the MinHash step that goes against the run folder `run` of this recipe itself, "" if none does."""
+    here = storage.filesystem(run)
+    for step in _minhash_steps(recipe):
+        assert isinstance(step.settings, MinHashSettings)
+        if any(storage.filesystem(older) == here for older in step.settings.against):
+            return step.name
+    return ""
+
+
 def _differences(recipe: Recipe, step: DedupStep, older: Signatures) -> str:
     """Return in what the settings of an older run differ from this one's, "" if in nothing that counts."""
     ours = _made(recipe, step)

@@ -214,6 +214,14 @@ def test_a_run_that_is_not_finished_is_refused(start: Start, tmp_path: pathlib.P
             start("second", second(), f'against = ["{run_folder}"]')
 
 
+def test_a_run_against_itself_is_refused_and_stays_as_it_was(start: Start) -> None:
+    older, _ = start("first", first(3))
+    before = contents(older / "signatures")
+    with pytest.raises(RecipeError, match=r"minhash\.against.*is the folder of this run"):
+        start("first", first(3), f'against = ["{older}/../{older.name}"]')
+    assert contents(older / "signatures") == before
+
+
 def test_an_older_run_with_a_damaged_file_is_refused(start: Start) -> None:
     older, _ = start("first", first(3))
     file = next((older / "signatures").glob("*.arrow"))
