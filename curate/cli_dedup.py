@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from curate.cli_common import AsJson, console
-
-if TYPE_CHECKING:
-    pass
 
 dedup_app = typer.Typer(no_args_is_help=True, help="Dedup steps: what they found, and whether they were right.")
 
