@@ -146,6 +146,7 @@ def _dedup(table: Mapping[str, Any], names: Sequence[str], mistakes: list[Mistak
     """Return kind and settings of the dedup steps; tell about tables that no step uses."""
     own = _tables(table, "dedup", mistakes)
     choices = {}
+    used = [name for name in names if name in own or name in DEDUPS]
     for name in dict.fromkeys((*names, *own)):
         if name not in own and name not in DEDUPS:
             continue
@@ -159,6 +160,9 @@ def _dedup(table: Mapping[str, Any], names: Sequence[str], mistakes: list[Mistak
             if found is not None:
                 choices[name] = DedupChoice(kind=kind, settings=found, alarm=alarm)
             continue
+        if name not in names and kind == name and kind not in known:
+            mistakes.append(Mistake(("dedup", name), f"no step of this name{suggestion(name, used)}; add it to steps"))
+            continue
         if kind not in known:
             mistakes.append(
                 Mistake(("dedup", name), f"unknown kind {kind!r}{suggestion(kind, known)}; known: {', '.join(known)}")
@@ -166,7 +170,6 @@ def _dedup(table: Mapping[str, Any], names: Sequence[str], mistakes: list[Mistak
             continue
         found = _validated(DEDUPS[kind].settings, settings, ("dedup", name), mistakes)
         if name not in names:
-            used = [step for step in names if step in DEDUPS]
             mistakes.append(Mistake(("dedup", name), f"no step of this name{suggestion(name, used)}; add it to steps"))
         elif name in CLEANERS or name in tables.shipped():
             mistakes.append(Mistake(("dedup", name), "a filter or cleaner has this name; choose another"))
