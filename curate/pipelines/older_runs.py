@@ -85,6 +85,8 @@ def read_signature_manifest(run: str, step: str | None = None) -> Signatures:
     named = [name.removesuffix(".json") for name in storage.list_names(folder) if name.endswith(".json")]
     if step not in named and len(named) != 1:
         told = f"its steps are {', '.join(sorted(named))}" if named else "it is not finished, or has no minhash step"
+        if storage.is_empty(run, besides=""):
+            raise RecipeError(f"{where}: there is no run")
         raise RecipeError(f"{where}: has no signatures{f' of a step {step}' if named and step else ''}: {told}")
     chosen = step if step in named else named[0]
     try:

@@ -73,7 +73,7 @@ def show_summary(console: Console, summary: Summary, stats: Stats) -> None:
     facts = [
         ("run", place_text(summary.run)),
         ("counts", tables.sum_line(stats)),
-        ("kept", f"{told}, {bytes_text(kept.bytes)} of text"),
+        ("kept", f"{told}, {bytes_text(kept.bytes)} of extracted text"),
     ]
     if summary.fingerprint:
         facts.append(("tokens", f"{count_text(kept.tokens)} in the kept documents"))
