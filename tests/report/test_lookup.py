@@ -95,6 +95,17 @@ def test_every_document_near_to_a_text_is_told_with_what_became_of_it(
     assert (same.similarity, same.source, same.kept) == (1.0, "web", True)
 
 
+@pytest.mark.parametrize("index_documents", [50_000, 1])
+def test_the_nearest_are_told_and_all_are_counted(
+    finished: pathlib.Path, monkeypatch: pytest.MonkeyPatch, index_documents: int
+) -> None:
+    (whole,) = look_up(str(finished), [("new", page(0, "other"))])
+    monkeypatch.setattr(lookup, "INDEX_DOCUMENTS", index_documents)
+    for number in (0, 1, 2, 3):
+        (one,) = look_up(str(finished), [("new", page(0, "other"))], number=number)
+        assert (one.found, one.near) == (3, whole.near[:number])
+
+
 def test_the_threshold_decides_what_is_told(finished: pathlib.Path) -> None:
     text = [("half", " ".join([*words(5, 200)[:174], *words(55, 26)]))]
     assert look_up(str(finished), text)[0].near == []
