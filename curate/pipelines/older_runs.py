@@ -87,7 +87,9 @@ def read_signature_manifest(run: str, step: str | None = None) -> Signatures:
         told = f"its steps are {', '.join(sorted(named))}" if named else "it is not finished, or has no minhash step"
         if storage.is_empty(run, besides=""):
             raise RecipeError(f"{where}: there is no run")
-        raise RecipeError(f"{where}: has no signatures{f' of a step {step}' if named and step else ''}: {told}")
+        if named and step is None:
+            raise RecipeError(f"{where}: has several minhash steps; name one with --step: {', '.join(sorted(named))}")
+        raise RecipeError(f"{where}: has no signatures{f' of a step {step}' if named else ''}: {told}")
     chosen = step if step in named else named[0]
     try:
         found = json.loads(storage.read_bytes(storage.join(folder, f"{chosen}.json")))

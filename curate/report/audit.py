@@ -194,7 +194,7 @@ def _audit(
     left = np.array([end.reason is None for end in ends], dtype=bool)
     sources = np.array([looked[place].source for place, _ in found], dtype=object)
     total = sum(loss.removed for loss in losses(rounds.own, "source", rounds.older))
-    whole = len(sample.rows) == total
+    whole = len(found) == total
     return StepAudit(
         step=step,
         kind=folder.recipe.get("dedup", {}).get(step, {}).get("kind", step),

@@ -6,6 +6,7 @@ import io
 import json
 import pathlib
 import random
+import shutil
 import sys
 from collections import Counter, defaultdict
 from itertools import combinations
@@ -148,6 +149,17 @@ def test_a_folder_without_signatures_is_a_mistake(tmp_path: pathlib.Path) -> Non
     done = CliRunner().invoke(app, ["dedup", "lookup", str(tmp_path), str(path)])
     assert done.exit_code == 2
     assert "has no minhash step" in done.stderr
+
+
+def test_of_several_steps_one_is_to_be_named(finished: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    folder = tmp_path / "signatures"
+    folder.mkdir()
+    for name in ("minhash", "second"):
+        shutil.copy(finished / "signatures" / "minhash.json", folder / f"{name}.json")
+    with pytest.raises(RecipeError, match="name one with --step: minhash, second"):
+        look_up(str(tmp_path), [])
+    with pytest.raises(RecipeError, match="no signatures of a step third: its steps are minhash, second"):
+        look_up(str(tmp_path), [], step="third")
 
 
 def test_nothing_to_look_up_finds_nothing(finished: pathlib.Path) -> None:
