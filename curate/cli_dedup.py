@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from curate.cli_common import AsJson, console
-
-if TYPE_CHECKING:
-    pass
 
 dedup_app = typer.Typer(no_args_is_help=True, help="Dedup steps: what they found, and whether they were right.")
 
@@ -118,6 +115,7 @@ def dedup_lookup(
     threshold: Annotated[
         float | None, typer.Option(min=0, max=1, help="Least similarity to print; the step's own if not given.")
     ] = None,
+    number: Annotated[int, typer.Option("-n", "--number", min=0, help="How many documents of each text.")] = 10,
     as_json: AsJson = False,
 ) -> None:
     """Find near-duplicates of new texts among the documents of a finished run, by its stored signatures."""
@@ -125,7 +123,7 @@ def dedup_lookup(
     from curate.report.lookup import look_up, read_texts_to_look_up
 
     tally: Counter[str] = Counter()
-    found = look_up(run, read_texts_to_look_up(texts, tally), step=step, threshold=threshold)
+    found = look_up(run, read_texts_to_look_up(texts, tally), step=step, threshold=threshold, number=number)
     if as_json:
         show.show_json(console(), [one.to_json() for one in found])
     else:

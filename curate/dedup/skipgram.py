@@ -21,6 +21,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -59,23 +60,23 @@ class WordVectors(NamedTuple):
 def train(texts: Sequence[str], dim: int, epochs: int, folder: str) -> WordVectors:
     """Train vectors on texts; `folder` is scratch space on a local disk.
 
-    Where no word occurs twice there is nothing to learn: the model then knows no word. Raises InputError(embed) when
-    fastText fails.
+    Where fewer than two words occur twice there is nothing to learn: the model then knows no word. Raises
+    InputError(embed) when fastText fails.
     """
-    words = os.path.join(folder, "words.txt")
-    seen: set[str] = set()
-    repeated = False
-    with open(words, "w", encoding="utf-8") as stream:
-        for line in _lines(texts):
-            stream.write(line + "\n")
-            if not repeated:
-                tokens = line.split(" ")
-                repeated = len(set(tokens)) < len(tokens) or not seen.isdisjoint(tokens)
-                seen.update(tokens)
-    if not repeated:
+    lines = list(_lines(texts))
+    counted = Counter(word for line in lines for word in line.split())
+    repeated = {word for word, count in counted.items() if count >= MIN_COUNT}
+    # fastText draws words that are not the one at hand: of a single one, for ever
+    if len(repeated) < 2:
         nothing = np.zeros((0, dim), dtype=np.float32)
         return WordVectors(np.zeros(0, dtype=np.uint32), nothing, nothing[:, 0].copy(), np.zeros(dim), np.eye(dim))
-    order = {"words": words, "dim": dim, "epochs": epochs, "folder": folder}
+    # it goes over the text until it has met as many known words as there are words of all kinds
+    most_are_rare = 2 * sum(counted[word] for word in repeated) < counted.total()
+    words = repeated if most_are_rare else set(counted)
+    path = os.path.join(folder, "words.txt")
+    with open(path, "w", encoding="utf-8") as stream:
+        stream.writelines(" ".join(word for word in line.split() if word in words) + "\n" for line in lines)
+    order = {"words": path, "dim": dim, "epochs": epochs, "folder": folder}
     done = subprocess.run(
         [sys.executable, "-m", "curate.dedup.skipgram", json.dumps(order)], capture_output=True, check=False
     )

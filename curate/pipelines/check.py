@@ -35,6 +35,7 @@ def check_recipe(table: Mapping[str, Any]) -> tuple[Recipe | None, list[Mistake]
     names = _step_names(table, mistakes)
     filters = _filters(table, names, mistakes)
     dedup = _dedup(table, names, mistakes)
+    wrong = set(names) - {*filters, *dedup, *CLEANERS}
     steps = [name for name in names if name in filters or name in dedup or name in CLEANERS]
     mistakes += steps_and_mistakes(steps, filters, dedup)[1]
     sources = _sources(table, mistakes)
@@ -45,10 +46,8 @@ def check_recipe(table: Mapping[str, Any]) -> tuple[Recipe | None, list[Mistake]
     mistakes += check_tokenizer(table) + check_assets(table)
     _check_source_names(filters, sources, mistakes)
     mix = _mix(plain, sources, mistakes)
-    if mix.rehydrate is not None and mix.rehydrate.step not in dedup:
-        known = ", ".join(dedup) or "none"
-        step = mix.rehydrate.step
-        mistakes.append(Mistake(("mix", "rehydrate", "step"), f"no dedup step is called {step!r}; steps: {known}"))
+    if mix.rehydrate is not None and mix.rehydrate.step not in wrong:
+        _check_clusters(mix.rehydrate.step, dedup, mistakes)
     _check_sample_weights(table, sources, mistakes)
     stand_in = [Source(name="none", input=("none",))]
     whole: dict[str, Any] = {**plain, "sources": sources or stand_in, "filters": filters, "dedup": dedup}
@@ -57,6 +56,14 @@ def check_recipe(table: Mapping[str, Any]) -> tuple[Recipe | None, list[Mistake]
         return None, mistakes
     cleared = tuple(source.model_copy(update={"weight": None}) for source in recipe.sources)
     return recipe.model_copy(update={"mix": mix, "sources": cleared}), mistakes
+
+
+def _check_clusters(step: str, dedup: Mapping[str, DedupChoice], mistakes: list[Mistake]) -> None:
+    """Tell about a step of ``mix.rehydrate`` that is no dedup step, or cuts texts and finds no clusters."""
+    known = [name for name, choice in dedup.items() if not DEDUPS[choice.kind].cuts]
+    if step not in known:
+        told = f"no dedup step that finds clusters is called {step!r}; steps: {', '.join(known) or 'none'}"
+        mistakes.append(Mistake(("mix", "rehydrate", "step"), told))
 
 
 def _validated(model: type[_Model], value: Any, place: Place, mistakes: list[Mistake]) -> _Model | None:
@@ -139,6 +146,7 @@ def _dedup(table: Mapping[str, Any], names: Sequence[str], mistakes: list[Mistak
     """Return kind and settings of the dedup steps; tell about tables that no step uses."""
     own = _tables(table, "dedup", mistakes)
     choices = {}
+    used = [name for name in names if name in own or name in DEDUPS]
     for name in dict.fromkeys((*names, *own)):
         if name not in own and name not in DEDUPS:
             continue
@@ -152,6 +160,9 @@ def _dedup(table: Mapping[str, Any], names: Sequence[str], mistakes: list[Mistak
             if found is not None:
                 choices[name] = DedupChoice(kind=kind, settings=found, alarm=alarm)
             continue
+        if name not in names and kind == name and kind not in known:
+            mistakes.append(Mistake(("dedup", name), f"no step of this name{suggestion(name, used)}; add it to steps"))
+            continue
         if kind not in known:
             mistakes.append(
                 Mistake(("dedup", name), f"unknown kind {kind!r}{suggestion(kind, known)}; known: {', '.join(known)}")
@@ -159,7 +170,6 @@ def _dedup(table: Mapping[str, Any], names: Sequence[str], mistakes: list[Mistak
             continue
         found = _validated(DEDUPS[kind].settings, settings, ("dedup", name), mistakes)
         if name not in names:
-            used = [step for step in names if step in DEDUPS]
             mistakes.append(Mistake(("dedup", name), f"no step of this name{suggestion(name, used)}; add it to steps"))
         elif name in CLEANERS or name in tables.shipped():
             mistakes.append(Mistake(("dedup", name), "a filter or cleaner has this name; choose another"))

@@ -146,13 +146,15 @@ def check_alarm(
             for loss in groups
             if cut.get(loss.name, 0) > bound * loss.bytes
         ]
+    large = [(size, kept) for size, kept in largest_clusters(receipts, LARGEST) if size > alarm.max_cluster_size]
     broken += [
-        f"the cluster of {kept}: {size:,} documents; max_cluster_size = {alarm.max_cluster_size}"
-        for size, kept in largest_clusters(receipts, LARGEST)
-        if size > alarm.max_cluster_size
+        f"the cluster of {kept}: {size:,} documents; max_cluster_size = {alarm.max_cluster_size:,}"
+        for size, kept in large
     ]
     if broken:
-        more = [f"and {len(broken) - MAX_TOLD} more"] if len(broken) > MAX_TOLD else []
+        # no more than the largest are known by name
+        least = "at least " if len(large) == LARGEST else ""
+        more = [f"and {least}{len(broken) - MAX_TOLD:,} more"] if len(broken) > MAX_TOLD else []
         commands = ("lines",) if cut_bytes(receipts, "source") else ("clusters", "audit")
         raise AlarmError(step, [*broken[:MAX_TOLD], *more], run, commands)
 

@@ -85,7 +85,11 @@ def read_signature_manifest(run: str, step: str | None = None) -> Signatures:
     named = [name.removesuffix(".json") for name in storage.list_names(folder) if name.endswith(".json")]
     if step not in named and len(named) != 1:
         told = f"its steps are {', '.join(sorted(named))}" if named else "it is not finished, or has no minhash step"
-        raise RecipeError(f"{where}: has no signatures{f' of a step {step}' if named and step else ''}: {told}")
+        if storage.is_empty(run, besides=""):
+            raise RecipeError(f"{where}: there is no run")
+        if named and step is None:
+            raise RecipeError(f"{where}: has several minhash steps; name one with --step: {', '.join(sorted(named))}")
+        raise RecipeError(f"{where}: has no signatures{f' of a step {step}' if named else ''}: {told}")
     chosen = step if step in named else named[0]
     try:
         found = json.loads(storage.read_bytes(storage.join(folder, f"{chosen}.json")))
@@ -152,6 +156,16 @@ def older_mistakes(recipe: Recipe) -> list[str]:
             if problem:
                 mistakes.append(f"dedup.{step.name}.against: {storage.shown(run)}: {problem}")
     return mistakes
+
+
+def against_itself(recipe: Recipe, run: str) -> str:
+    """Return the MinHash step that goes against the run folder `run` of this recipe itself, "" if none does."""
+    here = storage.filesystem(run)
+    for step in _minhash_steps(recipe):
+        assert isinstance(step.settings, MinHashSettings)
+        if any(storage.filesystem(older) == here for older in step.settings.against):
+            return step.name
+    return ""
 
 
 def _differences(recipe: Recipe, step: DedupStep, older: Signatures) -> str:

@@ -20,7 +20,7 @@ from curate.engine.ledger import FOLDERS, LEASE_FILE, Ledger, lease
 from curate.engine.scratch import sweep_staging
 from curate.errors import RecipeError
 from curate.pipelines.check_files import checked_units
-from curate.pipelines.older_runs import withdraw_signatures
+from curate.pipelines.older_runs import against_itself, withdraw_signatures
 from curate.pipelines.pipeline import Pipeline
 from curate.pipelines.recipe import Recipe
 
@@ -56,10 +56,13 @@ class Summary:
 def open_run(recipe: Recipe, output: str) -> Ledger:
     """Check that the run folder is new or this recipe's, and return its ledger, not loaded yet.
 
-    Raises RecipeError if the folder holds a run of another recipe, or other files.
+    Raises RecipeError if the folder holds a run of another recipe, or other files, or is a run that the recipe itself
+    goes against.
     """
     uri = storage.join(output, RECIPE_FILE)
     where = storage.shown(output)
+    if step := against_itself(recipe, output):
+        raise RecipeError(f"dedup.{step}.against: {where}: is the folder of this run; choose another --output")
     if storage.exists(uri):
         text = storage.read_bytes(uri).decode(errors="replace")
         if not text.startswith(RUN_MARK):

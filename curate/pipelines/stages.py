@@ -47,7 +47,7 @@ STAGES: Final[Mapping[str, Stage]] = {
     "substring.compare": Stage("curate.pipelines.substrings:compare_contexts", "reduce", 2),
     "substring.apply": Stage("curate.pipelines.substrings:apply_substrings", "reduce", 2),
     "measure": Stage("curate.pipelines.measure:measure_part", "map", 1),
-    "semantic.words": Stage("curate.pipelines.semantic:train_vectors", "map", 2, ("fasttext-community", "pyarrow")),
+    "semantic.words": Stage("curate.pipelines.semantic:train_vectors", "map", 3, ("fasttext-community", "pyarrow")),
     "semantic.embed": Stage("curate.pipelines.semantic:embed_part", "map", 2),
     "semantic.centroids": Stage("curate.pipelines.semantic:train_centroids", "map", 1),
     "semantic.assign": Stage("curate.pipelines.semantic:assign_part", "scatter", 2),

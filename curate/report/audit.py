@@ -9,10 +9,11 @@ containment) of its shingles in the step's own settings, with
   and so on (*chained*). Below the threshold, the removal is *false at the end*. Where a filter dropped the last one
   later, nothing of the text is *left*.
 
-Steps that compare no shingles (``exact``, ``url``, ``id``) are looked at through the default settings of ``minhash``:
-for ``url`` that tells how often captures of one page say different things. A text shorter than a shingle is one
-shingle. What was removed for a document of an older run (``against``) is compared with the text there; where that run
-no longer holds it, it is counted apart (*elsewhere*).
+Steps that compare no shingles (``exact``, ``url``, ``id``, ``semantic``) are looked at through the default settings of
+``minhash``: for ``url`` that tells how often captures of one page say different things, for ``semantic`` how many
+removals are no near-copies; whether they mean the same is for people to judge. A text shorter than a shingle is similar
+to an equal one alone. What was removed for a document of an older run (``against``) is compared with the text there;
+where that run no longer holds it, it is counted apart (*elsewhere*).
 
 Memory is the ids and verdicts of one part, and the shingles of the sampled documents and their kept ones.
 """
@@ -94,10 +95,11 @@ class StepAudit(NamedTuple):
 
     `rate` is against the document that each was removed for, `end` against the one that is left for it; `chained` are
     those where the two differ, `gone` those for which this run has none left, by the reason that dropped the last one.
-    `sources` has `rate` by source of the removed document.
+    `sources` has `rate` by source of the removed document. `kind` is that of the step.
     """
 
     step: str
+    kind: str
     threshold: float
     similarity: str
     removed: int
@@ -192,9 +194,10 @@ def _audit(
     left = np.array([end.reason is None for end in ends], dtype=bool)
     sources = np.array([looked[place].source for place, _ in found], dtype=object)
     total = sum(loss.removed for loss in losses(rounds.own, "source", rounds.older))
-    whole = len(sample.rows) == total
+    whole = len(found) == total
     return StepAudit(
         step=step,
+        kind=folder.recipe.get("dedup", {}).get(step, {}).get("kind", step),
         threshold=bound,
         similarity=lens.settings.similarity,
         removed=total,

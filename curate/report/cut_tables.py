@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from curate.report.tables import TOP_GROUPS, make_table, name_text
-from curate.report.terminal import bytes_text, count_text, excerpt, printable
+from curate.report.terminal import bytes_text, count_text, counted, excerpt, printable
 
 if TYPE_CHECKING:
     from curate.report.cut_lines import CutStep
@@ -22,7 +22,7 @@ def show_cut_lines(console: Console, steps: Iterable[CutStep]) -> None:
     for number, step in enumerate(steps):
         if number:
             console.print()
-        told = f"{printable(step.step)}: {count_text(step.different)} different texts were found too often"
+        told = f"{printable(step.step)}: {counted(step.different, 'different text')} found too often"
         console.print(Text(told + ("" if step.complete else "; not complete"), style="bold"))
         if step.groups:
             columns = [("source", "left"), ("language", "left"), ("documents", "right"), ("cut", "right")]

@@ -113,6 +113,8 @@ def _notes(audit: StepAudit) -> Text:
     """Return what is false in this step, and what became of the kept documents."""
     text = Text(f"{printable(audit.step)}: ", style="bold", overflow="fold")
     told = [f"false is a {audit.similarity} similarity below {audit.threshold:g}"]
+    if audit.kind == "semantic":
+        told.append("that is no near-copy, and may still mean the same: read the pairs")
     if audit.chained:
         told.append(f"the kept one of {count_text(audit.chained)} was removed for another later")
     told += [

@@ -7,6 +7,8 @@ is √(J(1 - J) / P), 0.04 for J = 0.8 and 112 values.
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,7 +26,7 @@ from curate.errors import RecipeError
 from curate.filters.edits import apply_edits
 from curate.filters.measures import CLEANERS
 from curate.pipelines.older_runs import OlderFile, read_signature_manifest
-from curate.pipelines.signatures import read_signatures
+from curate.pipelines.signatures import Signed, read_signatures
 from curate.pipelines.texts import list_texts, read_texts
 from curate.readers import ReadSettings
 
@@ -47,12 +49,13 @@ class Near(NamedTuple):
 
 
 class Lookup(NamedTuple):
-    """A text by its name (file and number), how long it is, and its near-duplicates, nearest first; `short` is true
-    for a text with fewer words than a shingle, which has none."""
+    """A text by its name (file and number), how long it is, how many near-duplicates were `found`, and the nearest of
+    them; `short` is true for a text with fewer words than a shingle, which has none."""
 
     text: str
     bytes: int
     short: bool
+    found: int
     near: list[Near]
 
     def to_json(self) -> dict[str, Any]:
@@ -68,8 +71,11 @@ class _Texts(NamedTuple):
 
 
 class _Hit(NamedTuple):
-    text: int
-    similarity: float
+    """A document that is near to a text; they sort by nearness, then by id."""
+
+    distance: float
+    id_hi: int
+    id_lo: int
     file: int
     row: int
 
@@ -107,29 +113,28 @@ def look_up(
     *,
     step: str | None = None,
     threshold: float | None = None,
+    number: int = 10,
 ) -> list[Lookup]:
     """Return the near-duplicates of (name, text) pairs among the documents that a finished run had signed, in the order
     of the texts. `step` is the MinHash step that is meant where a run has several; `threshold` is its own if not given.
+    Of each text all are counted and the `number` nearest returned, ties by id: a cluster may be of any size.
 
     Raises RecipeError for a run without stored signatures.
     """
     manifest = read_signature_manifest(run, step)
     asked = _signed(texts, manifest.settings, manifest.views)
     least = manifest.settings.threshold if threshold is None else threshold
-    hits = [
-        hit
-        for block in _blocks(manifest.files, INDEX_DOCUMENTS)
-        for hit in _hits(block, asked, manifest.settings, least)
-    ]
-    told = _documents(manifest.files, hits)
-    near: dict[int, list[Near]] = defaultdict(list)
-    for hit, found in zip(hits, told, strict=True):
-        near[hit.text].append(found)
-    for listed in near.values():
-        listed.sort(key=lambda one: (-one.similarity, one.id))
+    found: Counter[int] = Counter()
+    nearest: dict[int, list[_Hit]] = {}
+    for block in _blocks(manifest.files, INDEX_DOCUMENTS):
+        for text, count, hits in _hits(block, asked, manifest.settings, least, number):
+            found[text] += count
+            nearest[text] = heapq.nsmallest(number, [*nearest.get(text, ()), *hits])
+    told = iter(_documents(manifest.files, [hit for hits in nearest.values() for hit in hits]))
+    near = {text: list(itertools.islice(told, len(hits))) for text, hits in nearest.items()}
     return [
-        Lookup(name, size, not valid, near[number])
-        for number, (name, size, valid) in enumerate(zip(asked.names, asked.bytes, asked.valid.tolist(), strict=True))
+        Lookup(name, size, not valid, found[text], near.get(text, []))
+        for text, (name, size, valid) in enumerate(zip(asked.names, asked.bytes, asked.valid.tolist(), strict=True))
     ]
 
 
@@ -143,36 +148,50 @@ def make_index(rows: Iterable[tuple[int, NDArray[np.uint32]]], settings: MinHash
 
 
 class _Block(NamedTuple):
-    """Signatures of documents of the run: values uint32 [rows, permutations], and where each document is."""
+    """Signatures of documents of the run: values uint32 [rows, permutations], ids uint64 [rows, 2], and where each
+    document is, its file and row there."""
 
     values: NDArray[np.uint32]
+    ids: NDArray[np.uint64]
     places: list[tuple[int, int]]
 
 
 def _blocks(files: Sequence[OlderFile], size: int) -> Iterator[_Block]:
-    waiting: list[NDArray[np.uint32]] = []
+    waiting: list[Signed] = []
     places: list[tuple[int, int]] = []
     for number, file in enumerate(files):
         for batch in read_signatures(file.signatures.path):
             for start in range(0, len(batch.row), size):
                 part = batch.take(np.arange(start, min(start + size, len(batch.row))))
                 if places and len(places) + len(part.row) > size:
-                    yield _Block(np.concatenate(waiting), places)
+                    yield _block(waiting, places)
                     waiting, places = [], []
-                waiting.append(part.values)
+                waiting.append(part)
                 places += [(number, row) for row in part.row.tolist()]
     if places:
-        yield _Block(np.concatenate(waiting), places)
+        yield _block(waiting, places)
 
 
-def _hits(block: _Block, asked: _Texts, settings: MinHashSettings, least: float) -> Iterator[_Hit]:
+def _block(waiting: Sequence[Signed], places: list[tuple[int, int]]) -> _Block:
+    values, ids = (
+        np.concatenate(arrays) for arrays in zip(*((part.values, part.ids) for part in waiting), strict=True)
+    )
+    return _Block(values, ids, places)
+
+
+def _hits(
+    block: _Block, asked: _Texts, settings: MinHashSettings, least: float, number: int
+) -> Iterator[tuple[int, int, list[_Hit]]]:
+    """Yield (text, how many documents of the block are near to it, the `number` nearest)."""
     index = make_index(enumerate(block.values), settings)
-    for number in np.flatnonzero(asked.valid).tolist():
-        keys = sorted(index.query(to_datasketch(asked.values[number], settings)))
-        equal = (block.values[keys] == asked.values[number]).mean(axis=1) if keys else []
-        for key, similarity in zip(keys, equal, strict=True):
-            if similarity >= least:
-                yield _Hit(number, float(similarity), *block.places[key])
+    for text in np.flatnonzero(asked.valid).tolist():
+        keys = np.array(index.query(to_datasketch(asked.values[text], settings)), dtype=np.int64)
+        similarity = (block.values[keys] == asked.values[text]).mean(axis=1)
+        near = similarity >= least
+        keys, distance = keys[near], -similarity[near]
+        order = np.lexsort((block.ids[keys, 1], block.ids[keys, 0], distance))[:number]
+        chosen = zip(distance[order].tolist(), block.ids[keys[order]].tolist(), keys[order].tolist(), strict=True)
+        yield text, len(keys), [_Hit(apart, *words, *block.places[key]) for apart, words, key in chosen]
 
 
 def _signed(texts: Iterable[tuple[str, str]], settings: MinHashSettings, views: Sequence[str]) -> _Texts:
@@ -223,7 +242,7 @@ def _documents(files: Sequence[OlderFile], hits: Sequence[_Hit]) -> list[Near]:
             known[number, row] = Near(
                 identity, **document, similarity=0.0, kept=verdict["keep"], reason=verdict["reason"]
             )
-    return [known[hit.file, hit.row]._replace(similarity=hit.similarity) for hit in hits]
+    return [known[hit.file, hit.row]._replace(similarity=-hit.distance) for hit in hits]
 
 
 def _rows(uri: str, columns: list[str], wanted: Sequence[int]) -> list[dict[str, Any]]:

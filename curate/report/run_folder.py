@@ -148,6 +148,8 @@ class RunFolder:
         if step is None:
             return steps
         name = step.removeprefix(DUPLICATE)
+        if name not in steps and any(phase.name == f"{DUPLICATE}{name}-apply" for phase in self.phases):
+            raise RecipeError(f"--step {step}: cuts texts and has no clusters; look with `curate dedup lines`")
         if name not in steps:
             known = ", ".join(steps)
             raise RecipeError(f"--step {step}: is no dedup step of this run{suggestion(name, steps)}; steps: {known}")

@@ -73,7 +73,7 @@ def show_summary(console: Console, summary: Summary, stats: Stats) -> None:
     facts = [
         ("run", place_text(summary.run)),
         ("counts", tables.sum_line(stats)),
-        ("kept", f"{told}, {bytes_text(kept.bytes)} of text"),
+        ("kept", f"{told}, {bytes_text(kept.bytes)} of extracted text"),
     ]
     if summary.fingerprint:
         facts.append(("tokens", f"{count_text(kept.tokens)} in the kept documents"))
@@ -122,13 +122,15 @@ def show_samples(console: Console, samples: Sequence[Sample]) -> None:
 def show_lookup(console: Console, found: Sequence[Lookup]) -> None:
     """Print each text that was looked up, and the documents of the run that are near to it."""
     for one in found:
-        told = "too short to compare" if one.short else counted(len(one.near), "near-duplicate")
-        show_line(console, f"{printable(one.text)}: {told}", "bold" if one.near else "")
+        told = "too short to compare" if one.short else counted(one.found, "near-duplicate")
+        show_line(console, f"{printable(one.text)}: {told}", "bold" if one.found else "")
         for near in one.near:
             state = "kept" if near.kept else f"dropped: {printable(near.reason or '')}"
             show_line(console, f"  {near.similarity:.2f}  {near.id}  {printable(near.source)}  {state}")
             if near.url:
                 show_line(console, f"        {printable(near.url)}", "dim")
+        if one.near and one.found > len(one.near):
+            show_line(console, f"  and {count_text(one.found - len(one.near))} more")
 
 
 def show_plan(console: Console, found: Plan) -> None:

@@ -119,7 +119,7 @@ def read_sweep(
     """Return the sweep of each semantic step of a run, or of one `step`, with `number` example pairs for each ε.
 
     One cluster at a time is held in memory. Raises RecipeError for a folder that is no run, and where no semantic step
-    has its clusters yet.
+    has clusters.
     """
     folder = read_run(run)
     phases = {phase.name: phase for phase in folder.of_stage("semantic.assign") if phase.complete}
@@ -128,7 +128,8 @@ def read_sweep(
         found = {name: phase for name, phase in found.items() if name == step.removeprefix(DUPLICATE)}
     if not found:
         wanted = "semantic step" if step is None else f"semantic step {step}"
-        raise RecipeError(f"{place_text(folder.uri)}: no {wanted} has found its clusters yet")
+        why = "none has come so far, or no document has a vector"
+        raise RecipeError(f"{place_text(folder.uri)}: no {wanted} has clusters: {why}")
     levels = sorted({float(epsilon) for epsilon in epsilons})
     return [_sweep(folder, name, phase, levels, number) for name, phase in found.items()]
 

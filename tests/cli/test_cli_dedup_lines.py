@@ -25,3 +25,6 @@ def test_dedup_lines_prints_tables_and_json(tmp_path: Path) -> None:
     wrong = process("dedup", "lines", "runs/cut", "--step", "url", cwd=tmp_path)
     assert wrong.returncode == 2
     assert "known: lines" in wrong.stderr
+    cutting = process("dedup", "clusters", "runs/cut", "--step", "lines", cwd=tmp_path)
+    assert cutting.returncode == 2
+    assert "curate dedup lines" in cutting.stderr

@@ -207,8 +207,9 @@ def test_a_few_documents_show_few_directions(tmp_path: pathlib.Path, count: int)
         assert np.allclose(scales, scales[0])
 
 
-def test_a_text_without_a_repeated_word_teaches_nothing(tmp_path: pathlib.Path) -> None:
-    model = skipgram.train(["every word once", ""], 16, 1, str(tmp_path))
+@pytest.mark.parametrize("text", ["every word once", "of all words one comes twice: of", "same " * 5000])
+def test_a_text_without_two_repeated_words_teaches_nothing(tmp_path: pathlib.Path, text: str) -> None:
+    model = skipgram.train([text, ""], 16, 1, str(tmp_path))
     assert len(model.words) == 0
     path = str(tmp_path / "words.arrow")
     skipgram.write(path, model)
@@ -217,10 +218,16 @@ def test_a_text_without_a_repeated_word_teaches_nothing(tmp_path: pathlib.Path) 
     assert vectors.shape == (1, 16)
 
 
+@pytest.mark.parametrize(("rare", "written"), [(6, 12), (7, 6)])
+def test_words_that_occur_once_stay_away_where_they_are_most(tmp_path: pathlib.Path, rare: int, written: int) -> None:
+    skipgram.train([f"day and night {' '.join('abcdefg'[:rare])}", "and day night"], 16, 1, str(tmp_path))
+    assert len((tmp_path / "words.txt").read_text().split()) == written
+
+
 def test_a_trainer_that_fails_says_why(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.executable", "false")
     with pytest.raises(InputError, match=r"no word vectors.*code 1"):
-        skipgram.train(["twice twice"], 16, 1, str(tmp_path))
+        skipgram.train(["one two one two"], 16, 1, str(tmp_path))
 
 
 def test_a_file_that_holds_no_word_vectors_is_refused(tmp_path: pathlib.Path) -> None:

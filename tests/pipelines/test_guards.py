@@ -168,6 +168,13 @@ def test_a_language_that_was_not_measured_is_none_and_a_small_one_is_not_judged(
     assert [line.partition(":")[0] for line in told(stats, min_documents=999)] == ["source a", "language fr"]
 
 
+def test_the_largest_of_many_clusters_are_told_and_no_number_is_made_up() -> None:
+    with pytest.raises(AlarmError) as stopped:
+        check_alarm("exact", [receipt({}, [[200_000, f"{n:02}"] for n in range(30)])], AlarmSettings(), "run")
+    assert stopped.value.broken[0] == "the cluster of 00: 200,000 documents; max_cluster_size = 100,000"
+    assert stopped.value.broken[-1] == "and at least 10 more"
+
+
 def test_nothing_exceeds_an_alarm_that_is_off() -> None:
     stats = {"before|a|en|documents": 10**15, "removed|a|en|documents": 10**15}
     check_alarm("exact", [receipt(stats, [[10**15, "00"]])], NO_ALARM, "run")

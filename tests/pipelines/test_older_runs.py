@@ -209,9 +209,18 @@ def test_an_older_run_of_another_text_is_refused(start: Start) -> None:
 def test_a_run_that_is_not_finished_is_refused(start: Start, tmp_path: pathlib.Path) -> None:
     older, _ = start("first", first(3))
     (older / "signatures" / "minhash.json").unlink()
-    for run_folder in (older, tmp_path / "nowhere"):
-        with pytest.raises(RecipeError, match="not finished, or has no minhash step"):
+    refused = {older: "not finished, or has no minhash step", tmp_path / "nowhere": "there is no run"}
+    for run_folder, told in refused.items():
+        with pytest.raises(RecipeError, match=told):
             start("second", second(), f'against = ["{run_folder}"]')
+
+
+def test_a_run_against_itself_is_refused_and_stays_as_it_was(start: Start) -> None:
+    older, _ = start("first", first(3))
+    before = contents(older / "signatures")
+    with pytest.raises(RecipeError, match=r"minhash\.against.*is the folder of this run"):
+        start("first", first(3), f'against = ["{older}/../{older.name}"]')
+    assert contents(older / "signatures") == before
 
 
 def test_an_older_run_with_a_damaged_file_is_refused(start: Start) -> None:

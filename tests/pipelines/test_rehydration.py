@@ -182,7 +182,7 @@ def test_a_fraction_of_an_epoch_is_one_of_repeated_tokens(share: float) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("mix.rehydrate.step=url", "no dedup step is called 'url'; steps: exact, minhash"),
+        ("mix.rehydrate.step=url", "no dedup step that finds clusters is called 'url'; steps: exact, minhash"),
         ("mix.rehydrate.repeats={0 = 2}", "'0' is no size"),
         ("mix.rehydrate.repeats={02 = 2}", "'02' is no size"),
         ("mix.rehydrate.repeats={two = 2}", "'two' is no size"),
@@ -194,6 +194,17 @@ def test_a_fraction_of_an_epoch_is_one_of_repeated_tokens(share: float) -> None:
 def test_mistakes_are_told_before_any_work(start: Callable[..., Summary], override: str, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         start(override)
+
+
+def test_a_step_that_cuts_has_no_clusters_to_repeat_by(start: Callable[..., Summary]) -> None:
+    with pytest.raises(RecipeError, match="finds clusters is called 'lines'; steps: minhash"):
+        start("mix.rehydrate.step=lines", 'steps=["minhash", "lines"]')
+
+
+def test_a_mistake_in_the_step_itself_is_told_once(start: Callable[..., Summary]) -> None:
+    with pytest.raises(RecipeError) as told:
+        start("dedup.minhash.threshold=2")
+    assert len(told.value.mistakes) == 1
 
 
 def test_a_table_is_in_order_whatever_order_it_was_written_in() -> None:

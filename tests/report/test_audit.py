@@ -174,3 +174,13 @@ def test_what_is_printed_fits_80_columns_and_holds_no_control_characters(audits:
     assert "\\x1b[31m" in shown
     assert not set(shown) & {"\x1b", "\x9b", "\u202e"}
     assert max(map(len, shown.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(("kind", "told"), [("semantic", True), ("url", False)])
+def test_far_texts_of_a_semantic_step_are_not_called_wrong(
+    audits: dict[str, StepAudit], kind: str, *, told: bool
+) -> None:
+    assert audits["url"].kind == "url"
+    console = make_console(width=80, record=True)
+    show_audit(console, [audits["url"]._replace(kind=kind)])
+    assert ("may still mean the same" in " ".join(console.export_text().split())) == told

@@ -99,7 +99,7 @@ def test_a_run_without_cuts_says_so(folder: str, tmp_path: pathlib.Path) -> None
 def test_what_is_printed_can_do_nothing_to_a_terminal(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
     show_cut_lines(make_console(), read_cut_lines(folder))
     told = capsys.readouterr().out
-    assert "lines: 3 different texts were found too often" in told
+    assert "lines: 3 different texts found too often" in told
     assert "15" in told
     assert "\x1b" not in told
     assert json.loads(json.dumps([step.to_json() for step in read_cut_lines(folder)]))[0]["lines"][0]["count"] == 15

@@ -6,6 +6,7 @@ import io
 import json
 import pathlib
 import random
+import shutil
 import sys
 from collections import Counter, defaultdict
 from itertools import combinations
@@ -95,6 +96,17 @@ def test_every_document_near_to_a_text_is_told_with_what_became_of_it(
     assert (same.similarity, same.source, same.kept) == (1.0, "web", True)
 
 
+@pytest.mark.parametrize("index_documents", [50_000, 1])
+def test_the_nearest_are_told_and_all_are_counted(
+    finished: pathlib.Path, monkeypatch: pytest.MonkeyPatch, index_documents: int
+) -> None:
+    (whole,) = look_up(str(finished), [("new", page(0, "other"))])
+    monkeypatch.setattr(lookup, "INDEX_DOCUMENTS", index_documents)
+    for number in (0, 1, 2, 3):
+        (one,) = look_up(str(finished), [("new", page(0, "other"))], number=number)
+        assert (one.found, one.near) == (3, whole.near[:number])
+
+
 def test_the_threshold_decides_what_is_told(finished: pathlib.Path) -> None:
     text = [("half", " ".join([*words(5, 200)[:174], *words(55, 26)]))]
     assert look_up(str(finished), text)[0].near == []
@@ -137,6 +149,17 @@ def test_a_folder_without_signatures_is_a_mistake(tmp_path: pathlib.Path) -> Non
     done = CliRunner().invoke(app, ["dedup", "lookup", str(tmp_path), str(path)])
     assert done.exit_code == 2
     assert "has no minhash step" in done.stderr
+
+
+def test_of_several_steps_one_is_to_be_named(finished: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    folder = tmp_path / "signatures"
+    folder.mkdir()
+    for name in ("minhash", "second"):
+        shutil.copy(finished / "signatures" / "minhash.json", folder / f"{name}.json")
+    with pytest.raises(RecipeError, match="name one with --step: minhash, second"):
+        look_up(str(tmp_path), [])
+    with pytest.raises(RecipeError, match="no signatures of a step third: its steps are minhash, second"):
+        look_up(str(tmp_path), [], step="third")
 
 
 def test_nothing_to_look_up_finds_nothing(finished: pathlib.Path) -> None:
