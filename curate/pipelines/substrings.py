@@ -39,6 +39,7 @@ CONTEXT_ROW = pa.schema(
 SPAN_SORT: Final = ("part", "row", "start", "end")
 SPAN_ROW = pa.schema([pa.field(name, pa.uint64(), nullable=False) for name in SPAN_SORT])
 SLICE_ROWS: Final = 4096
+AHEAD_BYTES: Final = 4 << 20
 Words = NDArray[np.uint64]
 
 
@@ -115,7 +116,7 @@ def compare_contexts(task: Task) -> None:
                 path = os.path.join(folder, f"{task.stats['rounds']}.run")
                 later = RunWriter(path, CONTEXT_ROW, CONTEXT_SORT)
                 passages = Passages(settings.length_bytes)
-                for batch in merge(uris, low, high):
+                for batch in merge(uris, low, high, AHEAD_BYTES):
                     task.heartbeat("batch")
                     task.stats["rows"] += len(batch) if not task.stats["rounds"] else 0
                     found, left = _compare(batch, passages, settings.length_bytes)

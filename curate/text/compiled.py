@@ -169,6 +169,21 @@ def multiply_fold(typing_context: Any, left: Any, right: Any) -> Any:
     return types.uint64(types.uint64, types.uint64), codegen
 
 
+@_typed_intrinsic
+def multiply_61(typing_context: Any, left: Any, right: Any) -> Any:
+    """The product of two uint64 modulo 2^61 - 1, which is prime. The caller keeps both under it."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        wide = ir.IntType(128)
+        prime = ir.Constant(WORD, (1 << 61) - 1)
+        product = builder.mul(builder.zext(args[0], wide), builder.zext(args[1], wide))
+        upper = builder.trunc(builder.lshr(product, ir.Constant(wide, 61)), WORD)
+        total = builder.add(upper, builder.and_(builder.trunc(product, WORD), prime))
+        return builder.select(builder.icmp_unsigned(">=", total, prime), builder.sub(total, prime), total)
+
+    return types.uint64(types.uint64, types.uint64), codegen
+
+
 ONES = np.uint64(0xFFFFFFFFFFFFFFFF)
 U3, U64 = np.uint64(3), np.uint64(64)
 
