@@ -23,7 +23,7 @@ from curate.dedup.substring import Anchors, Passages, SubstringSettings, anchors
 from curate.engine.exchange import RunWriter, merge, write_run
 from curate.engine.tasks import Task
 from curate.pipelines.cut_files import CutsOfPart, too_little
-from curate.pipelines.cuts import COUNT_ROW, count_rows, document_order, frequent_keys
+from curate.pipelines.cuts import AHEAD_BYTES, COUNT_ROW, count_rows, document_order, frequent_keys
 from curate.pipelines.part_texts import read_texts
 from curate.pipelines.parts import part_handle, read_kept
 from curate.pipelines.standing import read_standing
@@ -39,7 +39,6 @@ CONTEXT_ROW = pa.schema(
 SPAN_SORT: Final = ("part", "row", "start", "end")
 SPAN_ROW = pa.schema([pa.field(name, pa.uint64(), nullable=False) for name in SPAN_SORT])
 SLICE_ROWS: Final = 4096
-AHEAD_BYTES: Final = 4 << 20
 Words = NDArray[np.uint64]
 
 
@@ -81,13 +80,13 @@ def send_contexts(task: Task) -> None:
     part = part_handle(task.settings["part"])
     keep = read_kept(task, task.input("documents").rows)
     standing = read_standing(task, task.settings)
-    lookup = frequent_keys(task)
+    lookup = frequent_keys(task, documents=False)
 
     def rows() -> Iterator[pa.RecordBatch]:
         for numbers, batch, text in read_texts(task, ["id"], keep):
             found = anchors(text, settings.length_bytes)
             keys = anchor_keys(found, standing.scope[numbers])
-            asked = np.flatnonzero(lookup.find(keys)[0])
+            asked = np.flatnonzero(lookup.find(keys) >= 0)
             texts = found.texts()[asked]
             order = document_order(standing, numbers, batch.column("id"))[texts]
             first, end = found.first[asked], found.last[asked] + settings.length_bytes

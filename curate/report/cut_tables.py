@@ -22,7 +22,8 @@ def show_cut_lines(console: Console, steps: Iterable[CutStep]) -> None:
     for number, step in enumerate(steps):
         if number:
             console.print()
-        told = f"{printable(step.step)}: {count_text(step.different)} different texts were found too often"
+        texts = "text was" if step.different == 1 else "texts were"
+        told = f"{printable(step.step)}: {count_text(step.different)} different {texts} found too often"
         console.print(Text(told + ("" if step.complete else "; not complete"), style="bold"))
         if step.groups:
             columns = [("source", "left"), ("language", "left"), ("documents", "right"), ("cut", "right")]
