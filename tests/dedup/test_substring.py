@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_cuts import whole_characters
 
 from curate.dedup.substring import Passages, anchors, passage_cuts
 from curate.filters.edits import apply_edits, make_cuts
@@ -27,16 +28,6 @@ def plain_repeats(texts: Sequence[bytes], size: int) -> list[set[int]]:
             if holder != number or place + size <= at:
                 gone[-1].update(range(at, at + size))
     return gone
-
-
-def left_of(text: str, gone: set[int]) -> str:
-    """What is left of a text: a character goes with all its bytes."""
-    left, at = [], 0
-    for character in text:
-        end = at + len(character.encode())
-        left += [] if gone.issuperset(range(at, end)) else [character]
-        at = end
-    return "".join(left)
 
 
 class Deduped(NamedTuple):
@@ -96,7 +87,7 @@ texts = st.lists(st.lists(pieces | st.text("abé", max_size=3), max_size=15).map
 @given(texts, st.integers(4, 17), st.integers(1, 3))
 def test_what_goes_is_what_the_definition_says(documents: list[str], size: int, chunk: int) -> None:
     expected = plain_repeats([text.encode() for text in documents], size)
-    left = [left_of(text, gone) for text, gone in zip(documents, expected, strict=True)]
+    left = [whole_characters(text, gone) for text, gone in zip(documents, expected, strict=True)]
     assert dedup(documents, size) == left
     # a group in pieces, and with memory for hardly a context
     assert dedup(documents, size, chunk, passages=8, store_bytes=2 * size) == left
@@ -211,7 +202,7 @@ def test_no_text_makes_comparisons_look_at_a_byte_more_than_three_times(name: st
         assert found.work <= 3 * found.sent
         if size <= 200:
             expected = plain_repeats([text.encode() for text in texts], size)
-            assert found.left == [left_of(text, gone) for text, gone in zip(texts, expected, strict=True)]
+            assert found.left == [whole_characters(text, gone) for text, gone in zip(texts, expected, strict=True)]
 
 
 @pytest.mark.parametrize("name", sorted(hostile_texts(16)))
