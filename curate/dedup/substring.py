@@ -29,14 +29,14 @@ from pydantic import Field
 
 from curate.dedup.keys import Dedup, ScopeSettings
 from curate.dedup.passages_kernel import LEAST_SLOTS, STATE_SIZE, WORK, compare_contexts
-from curate.dedup.substring_kernel import find_anchors
+from curate.dedup.substring_kernel import copy_ranges, find_anchors
 from curate.dedup.units import Cuts
 from curate.text.buffers import text_buffers
 from curate.text.compiled import Bytes, Ints, Words
 
-PASSAGES: Final = 1 << 20
-STORE_BYTES: Final = 32 << 20
-"""What a comparison remembers of one key: so many passages, in contexts of so many bytes."""
+PASSAGES: Final = 1 << 19
+STORE_BYTES: Final = 16 << 20
+"""What a comparison remembers of one key: so many passages, in contexts of so many bytes; at most 56 MiB in all."""
 
 
 class SubstringSettings(ScopeSettings):
@@ -71,10 +71,16 @@ def gram_bytes(length_bytes: int) -> int:
     return max(length_bytes // 3, min(16, length_bytes // 2))
 
 
-def anchors(text: pa.Array, length_bytes: int) -> Anchors:
-    """Return the anchors of each text (large_string [rows]); none for null and for texts that hold no passage."""
+def long_gram_bytes(length_bytes: int) -> int:
+    """Return how many bytes an anchor is that tells passages apart which have too much in common for one key."""
+    return length_bytes - length_bytes // 4
+
+
+def anchors(text: pa.Array, length_bytes: int, gram: int | None = None) -> Anchors:
+    """Return the anchors of each text (large_string [rows]), of `gram` bytes if not of `gram_bytes`; none for null and
+    for texts that hold no passage."""
     data, bounds = text_buffers(text)
-    gram = gram_bytes(length_bytes)
+    gram = gram or gram_bytes(length_bytes)
     window = length_bytes - gram + 1
     room = int(np.maximum(np.diff(bounds) - length_bytes + 1, 0).sum()) + 1
     key = np.empty(room, dtype=np.uint64)
@@ -90,8 +96,9 @@ def passage_bytes(text: pa.Array, rows: Ints, starts: Ints, ends: Ints) -> pa.Ar
     data, bounds = text_buffers(text)
     sizes = ends - starts
     offsets = np.concatenate([[0], np.cumsum(sizes)])
-    places = np.arange(offsets[-1]) + np.repeat(bounds[rows] + starts - offsets[:-1], sizes)
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data[places])]
+    result = np.empty(offsets[-1], dtype=np.uint8)
+    copy_ranges(data, bounds[rows] + starts, offsets, result)
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(result)]
     return pa.Array.from_buffers(pa.large_binary(), len(rows), buffers)
 
 

@@ -118,8 +118,8 @@ def _anchors_of(
     return used
 
 
-def _compile(sources: str) -> Any:
-    """Return the compiled loop over texts; `sources` is a `source_digest`."""
+def _compile(sources: str) -> tuple[Any, Any]:
+    """Return the compiled loops over texts and ranges; `sources` is a `source_digest`."""
 
     @cached
     def _anchors(
@@ -142,7 +142,15 @@ def _compile(sources: str) -> Any:
             lists[row + 1] = used
         return used
 
-    return _anchors
+    @cached
+    def _copy_ranges(data: Bytes, starts: Ints, offsets: Ints, result: Bytes) -> None:
+        """Copy the bytes of `data` from starts[k] on to offsets[k], up to offsets[k + 1]."""
+        sources  # noqa: B018 - part of the key of the cache on disk
+        for k in range(starts.size):
+            for place in range(offsets[k + 1] - offsets[k]):
+                result[offsets[k] + place] = data[starts[k] + place]
+
+    return _anchors, _copy_ranges
 
 
-find_anchors = _compile(source_digest("dedup/substring_kernel.py"))
+find_anchors, copy_ranges = _compile(source_digest("dedup/substring_kernel.py"))

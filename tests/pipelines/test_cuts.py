@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from plain_cuts import files_with_passages, passages_left, plain_lines, random_files
 
-from curate.dedup.substring import Passages, anchors
+from curate.dedup.substring import Anchors, Passages, anchors
 from curate.engine.driver import Driver
 from curate.engine.receipts import run_task
 from curate.engine.tasks import BATCH, DOCUMENT, Job, TaskSpec
@@ -312,10 +312,29 @@ def test_passages_that_are_left_are_what_the_definition_leaves(dedup: Dedup, mon
     # with memory for a few passages the rest waits in files
     monkeypatch.setattr(substrings, "Passages", functools.partial(Passages, passages=16, store_bytes=200))
     assert dedup(files, "substring", "length_bytes = 40") == found
+    assert dedup(files, "substring", "length_bytes = 40", engine=small) == found
     monkeypatch.undo()
     # anchors that collide are compared, not believed
     monkeypatch.setattr(substrings, "anchors", lambda *given: anchors(*given)._replace(key=anchors(*given).key * 0))
     assert dedup(files, "substring", "length_bytes = 40") == found
+
+
+def test_a_key_that_all_passages_share_is_told_apart_by_longer_anchors(
+    dedup: Dedup, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    files = files_with_passages(4)
+    expected = dedup(files, "substring", "length_bytes = 40")
+
+    def collide(text: pa.Array, size: int, gram: int | None = None) -> Anchors:
+        found = anchors(text, size, gram)
+        return found if gram else found._replace(key=found.key * 0)
+
+    monkeypatch.setattr(substrings, "anchors", collide)
+    # a hundredth of the passages at once: without longer anchors it would take as many rounds
+    monkeypatch.setattr(substrings, "Passages", functools.partial(Passages, passages=64, store_bytes=2_000))
+    assert dedup(files, "substring", "length_bytes = 40") == expected
+    (phase,) = read_run(str(tmp_path / "run-1")).of_stage("substring.compare")
+    assert max(receipt.stats["rounds"] for receipt in phase.done) <= 3
 
 
 @pytest.mark.parametrize("scope", ["global", "source"])
