@@ -119,7 +119,7 @@ def unit_cuts(text: pa.Array, units: Units, gone: NDArray[np.bool_], kind: UnitK
         data, bounds, units.bounds, units.starts, units.ends, gone.view(np.uint8),
         kind == "lines", collapse, lists, starts, ends,
     )  # fmt: skip
-    return Cuts(lists, starts[:used], ends[:used])
+    return Cuts(lists, starts[:used].copy(), ends[:used].copy())  # few: the room is given back
 
 
 def _normalised(text: pa.Array, units: Units, normalise: Normalise) -> tuple[Bytes, Ints]:

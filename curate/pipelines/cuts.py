@@ -31,7 +31,7 @@ from curate.schema import id_words
 
 COUNT_ROW = pa.schema([pa.field(name, pa.uint64(), nullable=False) for name in (*KEY_SORT, "count")])
 FOUND_SORT: Final = ("part", "key_hi", "key_lo")
-AHEAD_BYTES: Final = 4 << 20
+AHEAD_BYTES: Final = 1 << 20
 """How much of the runs that a task merges it reads ahead: more rows at once cost less."""
 FOUND_ROW = pa.schema([pa.field(name, pa.uint64(), nullable=False) for name in FOUND])
 
