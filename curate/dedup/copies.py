@@ -1,7 +1,7 @@
 """Which copies go: keys are counted over all documents, and units whose key is too frequent become cuts.
 
 In the exchange a row is one key in one batch of documents: how often it is there, and the best document that holds it.
-`frequent` sums the counts of each key over sorted rows in bounded memory and tells every part which of its keys went
+`Frequencies` sums the counts of each key over sorted rows in bounded memory and tells every part which of its keys went
 over the bound, with the document whose copy stays where one is to stay. `chosen` marks the units that go.
 """
 
@@ -13,6 +13,7 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.dedup.copies_kernel import count_rows, find_rows, mark_first_of_text, number_rows
 from curate.dedup.units import Units
 from curate.text.compiled import Ints, Words
 
@@ -32,7 +33,8 @@ class Counted(NamedTuple):
 
 
 class Frequent(NamedTuple):
-    """A key over the bound: how often it was counted, the key, and the id of its best document, both as words."""
+    """What keys over the bound have in common that share their first word, the same text in several groups: how often
+    they were counted in all, the first of them, and the id of its best document, both as words."""
 
     times: int
     key: tuple[int, int]
@@ -40,9 +42,10 @@ class Frequent(NamedTuple):
 
 
 def group_keys(key: Words, groups: Words) -> Words:
-    """Return keys (uint64 [rows, 2]) that are equal if key and group (uint64 [rows]) are: a key is moved by a number
-    that follows from its group, so that keys of one group stay apart."""
-    return key ^ np.stack([_mix(groups * np.uint64(2)), _mix(groups * np.uint64(2) + np.uint64(1))], axis=1)
+    """Return keys (uint64 [rows, 2]) that are equal if key and group (uint64 [rows]) are: the second word is moved by a
+    number that follows from the group. The first says what the keys of all groups have in common, and brings them
+    together in an exchange."""
+    return np.column_stack([key[:, 0], key[:, 1] ^ _mix(groups * np.uint64(2) + np.uint64(1))])
 
 
 def _mix(values: Words) -> Words:
@@ -53,18 +56,34 @@ def _mix(values: Words) -> Words:
     return values ^ (values >> np.uint64(31))
 
 
+class _Numbered(NamedTuple):
+    """Keys by number, in the order in which they first come: numbers int64 [rows]; firsts int64 [different keys], the
+    row of the first of each; slots, the table of them."""
+
+    numbers: Ints
+    firsts: Ints
+    slots: Ints
+
+
+def _numbered(key: Words) -> _Numbered:
+    """Return the numbers of keys, uint64 [rows, 2]."""
+    key = np.ascontiguousarray(key)
+    slots = np.empty(max(16, 1 << (2 * len(key) - 1).bit_length()), dtype=np.int64)
+    numbers, firsts = np.empty(len(key), dtype=np.int64), np.empty(len(key), dtype=np.int64)
+    used = number_rows(key, slots, numbers, firsts)
+    return _Numbered(numbers, firsts[:used].copy(), slots)
+
+
 def count_keys(key: Words, documents: Words, *, by_document: bool) -> Counted:
     """Return each key once, counted by occurrences or by documents.
 
-    key: uint64 [occurrences, 2]; documents: uint64 [occurrences, 3], (rank, id words) of the document of each.
+    key: uint64 [occurrences, 2]; documents: uint64 [occurrences, 3], (rank, id words) of the document of each; those of
+    one document follow each other.
     """
-    columns = [key[:, 0], key[:, 1], documents[:, 0], documents[:, 1], documents[:, 2]]
-    order = np.lexsort(columns[::-1])
-    new_key = _changes([column[order] for column in columns[:2]])
-    counted = _changes([column[order] for column in columns]) if by_document else np.ones(len(order), dtype=bool)
-    starts = np.flatnonzero(new_key)
-    count = np.add.reduceat(counted.astype(np.uint64), starts) if len(starts) else np.zeros(0, dtype=np.uint64)
-    return Counted(key[order[starts]], order[starts], count)
+    numbers, firsts, _ = _numbered(key)
+    best, counts = firsts.copy(), np.zeros(len(firsts), dtype=np.uint64)
+    count_rows(numbers, np.ascontiguousarray(documents), by_document, firsts.copy(), best, counts)
+    return Counted(key[firsts], best, counts)
 
 
 def _changes(columns: list[NDArray[np.uint64]]) -> NDArray[np.bool_]:
@@ -86,14 +105,16 @@ class _Open(NamedTuple):
 
 
 class Frequencies:
-    """Sums the counts of sorted rows; `top` holds the `size` most frequent keys over the bound, once all is taken."""
+    """Sums the counts of sorted rows; once all is taken, `texts` is the number of texts over the bound (keys that share
+    their first word are one), and `top` holds the `size` that were counted most often."""
 
     def __init__(self, max_count: int, size: int = 50) -> None:
         self._max_count = max_count
         self._size = size
         self._open: _Open | None = None
+        self._text: Frequent | None = None  # the last one so far: more of its keys may come
         self.top: list[Frequent] = []
-        self.keys = 0
+        self.texts = 0
 
     def take(self, chunks: Iterable[Columns]) -> Iterator[dict[str, NDArray[np.uint64]]]:
         """Yield FOUND columns, one row per row of a key that is counted more than `max_count` times: where it is, and
@@ -101,6 +122,9 @@ class Frequencies:
         for chunk in chunks:
             yield from self._take(dict(chunk))
         self._close()
+        if self._text is not None:
+            self._rank([self._text])
+            self._text = None
 
     def _take(self, rows: dict[str, NDArray[np.uint64]]) -> Iterator[dict[str, NDArray[np.uint64]]]:
         if self._open is not None and self._open.held is None:
@@ -128,28 +152,43 @@ class Frequencies:
             {name: column[told] for name, column in rows.items()},
             {name: column[group[told]] for name, column in best.items()},
         )
-        self._rank(totals[:-1], {name: column[:-1] for name, column in best.items()})
+        self._add(totals[:-1], {name: column[:-1] for name, column in best.items()})
         last = int(starts[-1])
         held_rows = None if over[-1] else {name: column[last:].copy() for name, column in rows.items()}
         self._open = _Open(int(totals[-1]), {name: column[-1:].copy() for name, column in best.items()}, held_rows)
 
     def _close(self) -> None:
         if self._open is not None:
-            self._rank(np.array([self._open.total]), self._open.best)
+            self._add(np.array([self._open.total]), self._open.best)
             self._open = None
 
-    def _rank(self, totals: NDArray[np.int64], best: Columns) -> None:
+    def _add(self, totals: NDArray[np.int64], best: Columns) -> None:
+        """Take in the next keys, with the total and the best row of each."""
         over = np.flatnonzero(totals > self._max_count)
-        self.keys += len(over)
-        most = over[np.lexsort((best["key_lo"][over], best["key_hi"][over], -totals[over]))[: self._size]]
+        heads = np.flatnonzero(_changes([best["key_hi"][over]]))
+        if not len(heads):
+            return
+        sums, rows = np.add.reduceat(totals[over], heads), over[heads]
+        if self._text is not None and self._text.key[0] == best["key_hi"][rows[0]]:
+            self._text = self._text._replace(times=self._text.times + int(sums[0]))
+            sums, rows = sums[1:], rows[1:]
+        if not len(rows):
+            return
+        self.texts += len(rows)
+        # the last one may go on; of the others more than `size` are of no use
+        most = np.lexsort((rows[:-1], -sums[:-1]))[: self._size]
         found = [
             Frequent(
-                int(totals[row]),
-                (int(best["key_hi"][row]), int(best["key_lo"][row])),
-                (int(best["id_hi"][row]), int(best["id_lo"][row])),
+                int(sums[place]),
+                (int(best["key_hi"][rows[place]]), int(best["key_lo"][rows[place]])),
+                (int(best["id_hi"][rows[place]]), int(best["id_lo"][rows[place]])),
             )
-            for row in most.tolist()
+            for place in [*most.tolist(), len(rows) - 1]
         ]
+        self._rank([*found[:-1], *([self._text] if self._text is not None else [])])
+        self._text = found[-1]
+
+    def _rank(self, found: list[Frequent]) -> None:
         self.top = sorted([*self.top, *found], key=lambda entry: (-entry.times, entry.key))[: self._size]
 
     @staticmethod
@@ -161,24 +200,16 @@ class Lookup:
     """Keys over the bound that one part holds, for looking many up."""
 
     def __init__(self, key: Words, document: Words) -> None:
-        """key: uint64 [keys, 2], sorted, each at least once; document: uint64 [keys, 2], the best document's id."""
-        keep = _changes([key[:, 0], key[:, 1]])
-        self._key, self._document = key[keep], document[keep]
-        runs = np.diff(np.flatnonzero(_changes([self._key[:, 0]])), append=len(self._key))
-        self._most = int(runs.max(initial=0))
+        """key: uint64 [keys, 2], each at least once; document: uint64 [keys, 2], the best document's id, or [0, 2] if
+        nobody asks for it."""
+        self._key, self.document = np.ascontiguousarray(key), document
+        _, self._firsts, self._slots = _numbered(self._key)
 
-    def find(self, key: Words) -> tuple[NDArray[np.bool_], Words]:
-        """Return which keys (uint64 [rows, 2]) are among them, and the id of the best document where they are."""
-        found = np.zeros(len(key), dtype=bool)
-        document = np.zeros((len(key), 2), dtype=np.uint64)
-        first = np.searchsorted(self._key[:, 0], key[:, 0])
-        # several keys may share their first word, if somebody took the pains
-        for step in range(self._most):
-            at = np.minimum(first + step, len(self._key) - 1)
-            here = (self._key[at] == key).all(axis=1)
-            found |= here
-            document[here] = self._document[at[here]]
-        return found, document
+    def find(self, key: Words) -> Ints:
+        """Return which of the known keys each of these is (uint64 [rows, 2]), int64 [rows]; -1 for none."""
+        rows = np.empty(len(key), dtype=np.int64)
+        find_rows(np.ascontiguousarray(key), self._key, self._firsts, self._slots, rows)
+        return rows
 
 
 def chosen(
@@ -190,9 +221,11 @@ def chosen(
     rising. Of a frequent key every occurrence goes or, with ``keep = "first"``, every one but the first in the best
     document. `once_a_document`: of a key that is not frequent, one copy a document stays.
     """
-    gone, best = lookup.find(key)
+    rows = lookup.find(key)
+    gone = rows >= 0
     if keep == "first":
-        held = np.flatnonzero(gone & (best == ids).all(axis=1))
+        held = np.flatnonzero(gone)
+        held = held[(lookup.document[rows[held]] == ids[held]).all(axis=1)]
         gone[held[_first_of_text(key[held], texts[held])]] = False
     elif once_a_document:
         gone |= ~_first_of_text(key, texts)
@@ -201,10 +234,9 @@ def chosen(
 
 def _first_of_text(key: Words, texts: Ints) -> NDArray[np.bool_]:
     """Return which occurrences are the first of their key in their text, bool [occurrences]."""
-    # a stable sort: of equals the first one comes first
-    order = np.lexsort((key[:, 1], key[:, 0], texts))
-    first = np.zeros(len(key), dtype=bool)
-    first[order[_changes([texts[order].astype(np.uint64), key[order, 0], key[order, 1]])]] = True
+    numbers, firsts, _ = _numbered(key)
+    first = np.empty(len(key), dtype=bool)
+    mark_first_of_text(numbers, texts, np.full(len(firsts), -1, dtype=np.int64), first)
     return first
 
 

@@ -1,6 +1,7 @@
 """SHA-1 (FIPS 180-4, section 6.1) of many short byte strings in a row, without a Python object for each.
 
-It serves to tell texts apart as hashlib's does, bit for bit, and for nothing that must be secret.
+It serves to tell texts apart as hashlib's does, bit for bit, and for nothing that must be secret. Sixteen strings are
+hashed at a time, a block of each in a lane of vectors; a lane whose string has ended takes the next one.
 """
 
 from __future__ import annotations
@@ -8,93 +9,141 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
+from llvmlite import ir
+from numba import types
 
-from curate.text.compiled import Bytes, Ints, Words, cached, compiled, source_digest
+from curate.text.compiled import (
+    WORD,
+    Bytes,
+    Hashes,
+    Ints,
+    Words,
+    as_hash,
+    cached,
+    compiled,
+    load_part,
+    pointer,
+    source_digest,
+    splat,
+    typed_intrinsic,
+)
 
 BLOCK: Final = 64
-H0, H1, H2, H3, H4 = (np.uint32(word) for word in (0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476, 0xC3D2E1F0))
-K0, K1, K2, K3 = (np.uint32(word) for word in (0x5A827999, 0x6ED9EBA1, 0x8F1BBCDC, 0xCA62C1D6))
+LANES: Final = 16
+LANE_WORDS: Final = ir.VectorType(ir.IntType(32), LANES)
+START: Final = tuple(np.uint32(word) for word in (0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476, 0xC3D2E1F0))
+CONSTANTS: Final = (0x5A827999, 0x6ED9EBA1, 0x8F1BBCDC, 0xCA62C1D6)
+U8, U32 = np.uint64(8), np.uint64(32)
+EVEN_BYTES, EVEN_PAIRS, PAIR_BITS = np.uint64(0x00FF00FF00FF00FF), np.uint64(0x0000FFFF0000FFFF), np.uint64(16)
 
 
-@compiled
-def _rotated(value: Any, count: int) -> Any:
-    return np.uint32(np.uint32(value << np.uint32(count)) | np.uint32(value >> np.uint32(32 - count)))
+def _rounds(builder: Any, words: list[Any], state: list[Any]) -> list[Any]:
+    """Return the sums of `state` (five vectors) and what the 80 rounds over 16 words (vectors) make of it."""
 
+    def rotated(value: Any, count: int) -> Any:
+        left = builder.shl(value, splat(LANE_WORDS, count))
+        return builder.or_(left, builder.lshr(value, splat(LANE_WORDS, 32 - count)))
 
-@compiled
-def _word(schedule: Any, turn: int) -> Any:
-    """The word of a turn; from the 16th on it takes the place of the one 16 turns before."""
-    at = turn & 15
-    if turn >= 16:
-        mixed = schedule[(turn + 13) & 15] ^ schedule[(turn + 8) & 15] ^ schedule[(turn + 2) & 15] ^ schedule[at]
-        schedule[at] = _rotated(np.uint32(mixed), 1)
-    return schedule[at]
-
-
-@compiled
-def _add_block(data: Bytes, at: int, schedule: Any, state: Any) -> None:
-    """Take the 64 bytes at `at` into `state`, uint32 [5]."""
-    for word in range(16):
-        place = at + 4 * word
-        schedule[word] = np.uint32(
-            (np.uint32(data[place]) << np.uint32(24))
-            | (np.uint32(data[place + 1]) << np.uint32(16))
-            | (np.uint32(data[place + 2]) << np.uint32(8))
-            | np.uint32(data[place + 3])
-        )
-    a, b, c, d, e = state[0], state[1], state[2], state[3], state[4]
-    for turn in range(80):
+    def mixed(turn: int, b: Any, c: Any, d: Any) -> Any:
         if turn < 20:
-            mixed, constant = np.uint32(d ^ (b & (c ^ d))), K0
-        elif turn < 40:
-            mixed, constant = np.uint32(b ^ c ^ d), K1
-        elif turn < 60:
-            mixed, constant = np.uint32((b & c) | (d & (b | c))), K2
-        else:
-            mixed, constant = np.uint32(b ^ c ^ d), K3
-        total = np.uint32(_rotated(a, 5) + mixed + e + constant + _word(schedule, turn))
-        e, d, c, b, a = d, c, _rotated(b, 30), a, total
-    state[0] = np.uint32(state[0] + a)
-    state[1] = np.uint32(state[1] + b)
-    state[2] = np.uint32(state[2] + c)
-    state[3] = np.uint32(state[3] + d)
-    state[4] = np.uint32(state[4] + e)
+            return builder.xor(d, builder.and_(b, builder.xor(c, d)))
+        if 40 <= turn < 60:
+            return builder.or_(builder.and_(b, c), builder.and_(d, builder.or_(b, c)))
+        return builder.xor(builder.xor(b, c), d)
+
+    a, b, c, d, e = state
+    for turn in range(80):
+        if turn >= 16:
+            both = [builder.xor(words[turn - one], words[turn - other]) for one, other in ((3, 8), (14, 16))]
+            words.append(rotated(builder.xor(*both), 1))
+        fixed = builder.add(builder.add(e, words[turn]), splat(LANE_WORDS, CONSTANTS[turn // 20]))
+        total = builder.add(builder.add(rotated(a, 5), mixed(turn, b, c, d)), fixed)
+        a, b, c, d, e = total, a, rotated(b, 30), c, d
+    return [builder.add(before, after) for before, after in zip(state, (a, b, c, d, e), strict=True)]
+
+
+@typed_intrinsic
+def _add_blocks(typing_context: Any, schedule: Any, state: Any) -> Any:
+    """Take a block of each lane, uint32 [16, LANES] of big-endian words, into its state, uint32 [5, LANES]."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        def rows(argument: int, count: int) -> list[Any]:
+            array, kind = args[argument], signature.args[argument]
+            places = [ir.Constant(WORD, row * LANES) for row in range(count)]
+            return [pointer(context, builder, array, kind, place, LANE_WORDS) for place in places]
+
+        words = [builder.load(row, align=4) for row in rows(0, 16)]
+        found = _rounds(builder, words, [builder.load(row, align=4) for row in rows(1, 5)])
+        for row, value in zip(rows(1, 5), found, strict=True):
+            builder.store(value, row, align=4)
+        return context.get_dummy_value()
+
+    return types.void(schedule, state), codegen
 
 
 @compiled
-def _digest(data: Bytes, start: int, end: int, tail: Bytes, schedule: Any, state: Any) -> None:
-    """Leave the digest of data[start:end] in `state`. `tail` is room for two blocks."""
-    state[0], state[1], state[2], state[3], state[4] = H0, H1, H2, H3, H4
-    at = start
-    while end - at >= BLOCK:
-        _add_block(data, at, schedule, state)
-        at += BLOCK
-    left = end - at
-    for place in range(left):
-        tail[place] = data[at + place]
-    size = BLOCK if left < BLOCK - 8 else 2 * BLOCK
-    tail[left] = 0x80
-    for place in range(left + 1, size - 8):
-        tail[place] = 0
-    bits = 8 * (end - start)
-    for place in range(8):
-        tail[size - 1 - place] = (bits >> (8 * place)) & 0xFF
-    _add_block(tail, 0, schedule, state)
-    if size > BLOCK:
-        _add_block(tail, BLOCK, schedule, state)
+def _swapped(value: Any) -> Any:
+    """Eight bytes in the other order."""
+    value = ((value & EVEN_BYTES) << U8) | ((value >> U8) & EVEN_BYTES)
+    value = ((value & EVEN_PAIRS) << PAIR_BITS) | ((value >> PAIR_BITS) & EVEN_PAIRS)
+    return (value << U32) | (value >> U32)
+
+
+@compiled
+def _fill(data: Bytes, start: int, end: int, at: int, schedule: Hashes, lane: int) -> bool:
+    """Write the block of data[start:end] that begins at `at` to a lane; return whether it is the last one. Behind the
+    data there is a one and, in the last eight bytes of the last block, the number of bits."""
+    last = end - at < BLOCK - 8
+    for word in range(8):
+        place = at + 8 * word
+        value = load_part(data, place, end - place)
+        if place <= end < place + 8:
+            value |= np.uint64(0x80) << (np.uint64(end - place) * U8)
+        value = _swapped(value)
+        if last and word == 7:
+            value = np.uint64(8 * (end - start))
+        schedule[2 * word * LANES + lane] = as_hash(value >> U32)
+        schedule[(2 * word + 1) * LANES + lane] = as_hash(value)
+    return last
 
 
 def _compile(sources: str) -> Any:
     """Return the compiled loop over strings; `sources` is a `source_digest`."""
 
     @cached
-    def _digests(data: Bytes, starts: Ints, ends: Ints, tail: Bytes, schedule: Any, state: Any, words: Words) -> None:
+    def _digests(
+        data: Bytes, starts: Ints, ends: Ints, rows: Ints, places: Ints, schedule: Hashes, state: Hashes, words: Words
+    ) -> None:
+        """`rows` and `places` are of a lane: the string in it, and how far that is done."""
         sources  # noqa: B018 - part of the key of the cache on disk
-        for row in range(starts.size):
-            _digest(data, starts[row], ends[row], tail, schedule, state)
-            for half in range(2):
-                high, low = np.uint64(state[2 * half]), np.uint64(state[2 * half + 1])
-                words[row, half] = (high << np.uint64(32)) | low
+        following = 0
+        for lane in range(LANES):
+            rows[lane] = starts.size  # none
+        while True:
+            ended = 0  # a bit for each lane whose string ends with this block
+            idle = 0
+            for lane in range(LANES):
+                if rows[lane] == starts.size and following < starts.size:
+                    rows[lane], places[lane] = following, starts[following]
+                    following += 1
+                    for word in range(5):
+                        state[word * LANES + lane] = START[word]
+                row = rows[lane]
+                if row == starts.size:
+                    idle += 1
+                elif _fill(data, starts[row], ends[row], places[lane], schedule, lane):
+                    ended |= 1 << lane
+                else:
+                    places[lane] += BLOCK
+            if idle == LANES:
+                break
+            _add_blocks(schedule, state)
+            for lane in range(LANES):
+                if ended >> lane & 1:
+                    for half in range(2):
+                        high = np.uint64(state[2 * half * LANES + lane])
+                        words[rows[lane], half] = (high << U32) | np.uint64(state[(2 * half + 1) * LANES + lane])
+                    rows[lane] = starts.size
 
     return _digests
 
@@ -105,9 +154,10 @@ _DIGESTS = _compile(source_digest("dedup/sha1_kernel.py"))
 def sha1_words(data: Bytes, starts: Ints, ends: Ints) -> Words:
     """Return the first 128 bits of the SHA-1 of each data[start:end] as big-endian words, uint64 [strings, 2].
 
-    data: uint8; starts, ends: int64 [strings]. Cost: about 0.25 µs a string and 2 ns a byte on one core.
+    data: uint8; starts, ends: int64 [strings]. Cost: about 30 ns a string and 0.6 ns a byte on one core.
     """
     words = np.empty((len(starts), 2), dtype=np.uint64)
-    tail, schedule, state = np.empty(2 * BLOCK, np.uint8), np.empty(16, np.uint32), np.empty(5, np.uint32)
-    _DIGESTS(data, starts, ends, tail, schedule, state, words)
+    rows, places = np.empty(LANES, np.int64), np.empty(LANES, np.int64)
+    schedule, state = np.zeros(16 * LANES, np.uint32), np.zeros(5 * LANES, np.uint32)
+    _DIGESTS(data, starts, ends, rows, places, schedule, state, words)
     return words

@@ -11,10 +11,11 @@ about 200 bytes of English (GPT-2 makes a token of about four bytes). Passages i
 there is no text across documents, as there is in a suffix array of all of them.
 
 Bounded memory instead of a suffix array: *anchors*. Winnowing (Schleimer et al. 2003) chooses in every passage the
-half as long run of bytes with the smallest hash, the last of equals; equal passages choose the same one at the same
-place. So each passage belongs to one anchor, whose hash goes through the exchange: only anchors that occur twice can
-have repeats, and each key has all copies of its passages. For these the bytes around them are sent and compared: a hash
-collision costs time, never text. One text has about four anchors for each `length_bytes` bytes.
+run of bytes, a third as long, with the smallest hash, the last of equals; equal passages choose the same one at the
+same place. So each passage belongs to one anchor, whose hash goes through the exchange: only anchors that occur twice
+can have repeats, and each key has all copies of its passages. For these the bytes around them are sent and compared: a
+hash collision costs time, never text. One text has about three anchors for each `length_bytes` bytes. However a text
+repeats itself, time is linear in it: the kernels say why.
 """
 
 from __future__ import annotations
@@ -27,14 +28,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from curate.dedup.keys import Dedup, ScopeSettings
-from curate.dedup.substring_kernel import FREE, LEAST_SLOTS, compare_contexts, find_anchors
+from curate.dedup.passages_kernel import LEAST_SLOTS, STATE_SIZE, WORK, compare_contexts
+from curate.dedup.substring_kernel import copy_ranges, find_anchors
 from curate.dedup.units import Cuts
 from curate.text.buffers import text_buffers
 from curate.text.compiled import Bytes, Ints, Words
 
-PASSAGES: Final = 1 << 20
-STORE_BYTES: Final = 32 << 20
-"""What a comparison remembers of one key: so many passages, in contexts of so many bytes."""
+PASSAGES: Final = 1 << 19
+STORE_BYTES: Final = 16 << 20
+"""What a comparison remembers of one key: so many passages, in contexts of so many bytes; at most 56 MiB in all."""
 
 
 class SubstringSettings(ScopeSettings):
@@ -63,18 +65,29 @@ class Anchors(NamedTuple):
         return np.repeat(np.arange(len(self.bounds) - 1), np.diff(self.bounds))
 
 
-def anchors(text: pa.Array, length_bytes: int) -> Anchors:
-    """Return the anchors of each text (large_string [rows]); none for null and for texts that hold no passage."""
+def gram_bytes(length_bytes: int) -> int:
+    """Return how many bytes of a passage its anchor is. Longer ones repeat less often by chance; of shorter ones a text
+    has fewer: a third moves least."""
+    return max(length_bytes // 3, min(16, length_bytes // 2))
+
+
+def long_gram_bytes(length_bytes: int) -> int:
+    """Return how many bytes an anchor is that tells passages apart which have too much in common for one key."""
+    return length_bytes - length_bytes // 4
+
+
+def anchors(text: pa.Array, length_bytes: int, gram: int | None = None) -> Anchors:
+    """Return the anchors of each text (large_string [rows]), of `gram` bytes if not of `gram_bytes`; none for null and
+    for texts that hold no passage."""
     data, bounds = text_buffers(text)
-    gram = length_bytes // 2
+    gram = gram or gram_bytes(length_bytes)
     window = length_bytes - gram + 1
     room = int(np.maximum(np.diff(bounds) - length_bytes + 1, 0).sum()) + 1
     key = np.empty(room, dtype=np.uint64)
     first, last = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
     lists = np.zeros(len(bounds), dtype=np.int64)
-    ring = 1 << window.bit_length()
-    minima = np.empty(ring, dtype=np.int64), np.empty(ring, dtype=np.uint64)
-    used = find_anchors(data, bounds, gram, window, *minima, lists, key, first, last)
+    memory = (np.empty(window, dtype=np.uint64), np.empty(window, dtype=np.uint64), np.empty(window, dtype=np.int64))
+    used = find_anchors(data, bounds, gram, *memory, lists, key, first, last)
     return Anchors(lists, key[:used].copy(), first[:used].copy(), last[:used].copy())
 
 
@@ -83,8 +96,9 @@ def passage_bytes(text: pa.Array, rows: Ints, starts: Ints, ends: Ints) -> pa.Ar
     data, bounds = text_buffers(text)
     sizes = ends - starts
     offsets = np.concatenate([[0], np.cumsum(sizes)])
-    places = np.arange(offsets[-1]) + np.repeat(bounds[rows] + starts - offsets[:-1], sizes)
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data[places])]
+    result = np.empty(offsets[-1], dtype=np.uint8)
+    copy_ranges(data, bounds[rows] + starts, offsets, result)
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(result)]
     return pa.Array.from_buffers(pa.large_binary(), len(rows), buffers)
 
 
@@ -108,16 +122,23 @@ class Passages:
         self._size = length_bytes
         slots = max(LEAST_SLOTS, 1 << (2 * passages - 1).bit_length())
         self._memory = (
-            np.zeros(5, dtype=np.int64),  # passages, bytes, contexts; whether there is no more room; slots in use
+            np.zeros(STATE_SIZE, dtype=np.int64),  # passages, bytes, contexts; no more room; slots in use; work so far
             np.zeros(2, dtype=np.uint64),  # the key
-            np.full(slots, FREE, dtype=np.int64),  # number of a passage
+            np.empty(slots, dtype=np.int64),  # number of a passage
             np.zeros(passages, dtype=np.uint64),  # its hash
             np.zeros(passages, dtype=np.int64),  # where it is among the bytes
             np.zeros(passages, dtype=np.int64),  # number of its context
+            np.zeros(passages, dtype=np.int64),  # number of the passage that was last found behind it
+            np.zeros(passages, dtype=np.int64),  # and how far behind
             np.zeros((passages, 2), dtype=np.uint64),  # id of the text of a context
             np.zeros(passages, dtype=np.int64),  # from a place among the bytes to that in the text
             np.empty(store_bytes, dtype=np.uint8),
         )
+
+    @property
+    def work(self) -> int:
+        """Bytes and known passages that were looked at so far."""
+        return int(self._memory[0][WORK])
 
     def compare(self, data: Bytes, bounds: Ints, keys: Words, ids: Words, starts: Ints) -> tuple[Ranges, Ranges]:
         """Return (repeats, those for which there was no room) of the next contexts.
@@ -164,4 +185,4 @@ def _continues(data: Bytes, at: Ints, ends: Ints) -> NDArray[np.int64]:
     return (inside & (byte & 0xC0 == 0x80)).astype(np.int64)
 
 
-SUBSTRING: Final = Dedup(SubstringSettings, None, needs_text=True, version=2, libraries=("pyarrow",), cuts=True)
+SUBSTRING: Final = Dedup(SubstringSettings, None, needs_text=True, version=3, libraries=("pyarrow",), cuts=True)

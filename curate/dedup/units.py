@@ -92,7 +92,7 @@ def split_units(text: pa.Array, kind: UnitKind) -> Units:
 
 
 def unit_keys(text: pa.Array, units: Units, normalise: Normalise, span: int = 1) -> Keys:
-    """Return the key of each run of `span` units of one text. Cost: about 0.4 µs a unit and 6 ns a byte on one core."""
+    """Return the key of each run of `span` units of one text. Cost: 3 to 6 ns a byte of web text on one core."""
     first = run_starts(units, span)
     data, bounds = _normalised(text, units, normalise)
     starts, ends = bounds[first], bounds[first + span] - 1
@@ -119,7 +119,7 @@ def unit_cuts(text: pa.Array, units: Units, gone: NDArray[np.bool_], kind: UnitK
         data, bounds, units.bounds, units.starts, units.ends, gone.view(np.uint8),
         kind == "lines", collapse, lists, starts, ends,
     )  # fmt: skip
-    return Cuts(lists, starts[:used], ends[:used])
+    return Cuts(lists, starts[:used].copy(), ends[:used].copy())  # few: the room is given back
 
 
 def _normalised(text: pa.Array, units: Units, normalise: Normalise) -> tuple[Bytes, Ints]:

@@ -91,6 +91,11 @@ def _sentences_of(data: Bytes, start: int, end: int, used: int, ends: Ints) -> i
     holds = False  # whether the sentence at hand holds more than white space
     at = start
     while at < end:
+        if 0x40 <= data[at] < 0x80:
+            # what most characters are: no white space, and no mark that ends a sentence
+            holds = True
+            at += 1
+            continue
         point, width = _decode(data, at, end)
         if point == 0x0A and holds:
             ends[used] = at

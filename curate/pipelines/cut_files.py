@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -69,15 +67,15 @@ class CutsOfPart:
     def _tally(self) -> None:
         removed = np.logical_and(self.keep, self._dropped)
         count_step(self._task, self._groups, self._before, removed, np.zeros(len(removed), dtype=np.int64))
-        sources, languages = (self._groups.column(name).to_pylist() for name in ("source", "language"))
-        total: Counter[str] = Counter()
-        for row in np.flatnonzero(self._counts).tolist():
-            key = f"cut|{sources[row]}|{languages[row]}|"
-            total[key + "texts"] += 1
-            total[key + "units"] += int(self._units[row])
-            total[key + "bytes"] += int(self._bytes[row])
-            total[key + "dropped"] += int(self._dropped[row])
-        self._task.stats.update(total)
+        cut = np.flatnonzero(self._counts)
+        columns = {"texts": self._counts > 0, "units": self._units, "bytes": self._bytes, "dropped": self._dropped}
+        lost = pa.table({name: pa.array(column[cut].astype(np.int64)) for name, column in columns.items()})
+        for name in ("source", "language"):
+            lost = lost.append_column(name, self._groups.column(name).take(pa.array(cut)))
+        found = lost.group_by(["source", "language"]).aggregate([(name, "sum") for name in columns])
+        for group in found.to_pylist():
+            for name in columns:
+                self._task.stats[f"cut|{group['source']}|{group['language']}|{name}"] += group[f"{name}_sum"]
 
 
 def without(verdicts: pa.Table, dropped: NDArray[np.bool_], reason: str) -> pa.Table:

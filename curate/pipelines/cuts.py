@@ -31,6 +31,8 @@ from curate.schema import id_words
 
 COUNT_ROW = pa.schema([pa.field(name, pa.uint64(), nullable=False) for name in (*KEY_SORT, "count")])
 FOUND_SORT: Final = ("part", "key_hi", "key_lo")
+AHEAD_BYTES: Final = 1 << 20
+"""How much of the runs that a task merges it reads ahead: more rows at once cost less."""
 FOUND_ROW = pa.schema([pa.field(name, pa.uint64(), nullable=False) for name in FOUND])
 
 
@@ -114,7 +116,7 @@ def reduce_units(task: Task) -> None:
     frequencies = Frequencies(task.settings["max_count"])
 
     def chunks() -> Iterator[dict[str, NDArray[np.uint64]]]:
-        for batch in merge([task.uri(ref) for ref in task.inputs("runs")], low, high):
+        for batch in merge([task.uri(ref) for ref in task.inputs("runs")], low, high, AHEAD_BYTES):
             task.heartbeat("batch")
             task.stats["rows"] += len(batch)
             yield {name: batch.column(name).to_numpy() for name in COUNT_ROW.names}
@@ -125,7 +127,7 @@ def reduce_units(task: Task) -> None:
 
     with task.write("run", "dedup/{key}-{number}.run") as output:
         output.rows = write_run(output.path, found(), FOUND_ROW, FOUND_SORT)
-    task.stats["frequent"] = frequencies.keys
+    task.stats["frequent"] = frequencies.texts
     task.facts["top"] = [
         {"count": entry.times, "key": "".join(f"{word:016x}" for word in entry.key),
          "id": "".join(f"{word:016x}" for word in entry.id)}
@@ -136,7 +138,7 @@ def reduce_units(task: Task) -> None:
 def apply_cuts(task: Task) -> None:
     """Write the cuts of one part, and drop documents of which too little is left."""
     scheme = scheme_of(task.settings["kind"], task.settings["settings"])
-    lookup = frequent_keys(task)
+    lookup = frequent_keys(task, documents=scheme.keep == "first")
     written = CutsOfPart(task)
     scope = read_standing(task, task.settings).scope
     for numbers, ids, text, runs in _batches(task, scheme, written.keep, scope):
@@ -154,11 +156,17 @@ def apply_cuts(task: Task) -> None:
     written.write()
 
 
-def frequent_keys(task: Task) -> Lookup:
-    """Return the frequent keys that this part holds."""
+def frequent_keys(task: Task, *, documents: bool = True) -> Lookup:
+    """Return the frequent keys that this part holds, with the best document of each if `documents` are asked for."""
     part = part_handle(task.settings["part"])
-    batches = list(merge([task.uri(ref) for ref in task.inputs("runs")], part, part + 1))
-    found = pa.Table.from_batches(batches, schema=FOUND_ROW)
-    task.stats["changes"] = len(found)
-    words = [found.column(name).to_numpy() for name in ("key_hi", "key_lo", "id_hi", "id_lo")]
-    return Lookup(np.column_stack(words[:2]), np.column_stack(words[2:]))
+    none = np.zeros((0, 2), dtype=np.uint64)
+    keys, best = [none], [none]
+    for batch in merge([task.uri(ref) for ref in task.inputs("runs")], part, part + 1, AHEAD_BYTES):
+        task.stats["changes"] += len(batch)
+        words = np.column_stack([batch.column(name).to_numpy() for name in FOUND[1:]])
+        # each batch of documents that holds a key has asked for it
+        new = np.append(True, (words[1:, :2] != words[:-1, :2]).any(axis=1))[: len(words)]
+        keys.append(words[new, :2])
+        if documents:
+            best.append(words[new, 2:])
+    return Lookup(np.concatenate(keys), np.concatenate(best))

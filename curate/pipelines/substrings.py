@@ -4,14 +4,14 @@
 2. *reduce* (that of `cuts`): anchors that occur twice go back to every part that holds one.
 3. *contexts*: parts send the bytes of all passages of these anchors to the anchor's key.
 4. *compare*: passages are compared, byte for byte; repeats go back to their parts. What a key has more of than memory
-   holds is put aside in a file and compared after it, as often as it takes.
+   holds is put aside in a file, told apart by longer anchors and compared after it, as often as it takes.
 5. *apply*: the union of the repeats of each text becomes its cuts.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -19,11 +19,19 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.dedup.copies import KEY_SORT
-from curate.dedup.substring import Anchors, Passages, SubstringSettings, anchors, passage_bytes, passage_cuts
+from curate.dedup.substring import (
+    Anchors,
+    Passages,
+    SubstringSettings,
+    anchors,
+    long_gram_bytes,
+    passage_bytes,
+    passage_cuts,
+)
 from curate.engine.exchange import RunWriter, merge, write_run
 from curate.engine.tasks import Task
 from curate.pipelines.cut_files import CutsOfPart, too_little
-from curate.pipelines.cuts import COUNT_ROW, count_rows, document_order, frequent_keys
+from curate.pipelines.cuts import AHEAD_BYTES, COUNT_ROW, count_rows, document_order, frequent_keys
 from curate.pipelines.part_texts import read_texts
 from curate.pipelines.parts import part_handle, read_kept
 from curate.pipelines.standing import read_standing
@@ -38,7 +46,9 @@ CONTEXT_ROW = pa.schema(
 )
 SPAN_SORT: Final = ("part", "row", "start", "end")
 SPAN_ROW = pa.schema([pa.field(name, pa.uint64(), nullable=False) for name in SPAN_SORT])
-SLICE_ROWS: Final = 4096
+SLICE_BYTES: Final = 1 << 20
+"""How many bytes of contexts are copied at once."""
+Ints = NDArray[np.int64]
 Words = NDArray[np.uint64]
 
 
@@ -80,27 +90,37 @@ def send_contexts(task: Task) -> None:
     part = part_handle(task.settings["part"])
     keep = read_kept(task, task.input("documents").rows)
     standing = read_standing(task, task.settings)
-    lookup = frequent_keys(task)
+    lookup = frequent_keys(task, documents=False)
 
     def rows() -> Iterator[pa.RecordBatch]:
         for numbers, batch, text in read_texts(task, ["id"], keep):
             found = anchors(text, settings.length_bytes)
             keys = anchor_keys(found, standing.scope[numbers])
-            asked = np.flatnonzero(lookup.find(keys)[0])
+            asked = np.flatnonzero(lookup.find(keys) >= 0)
             texts = found.texts()[asked]
             order = document_order(standing, numbers, batch.column("id"))[texts]
             first, end = found.first[asked], found.last[asked] + settings.length_bytes
             columns = [*keys[asked].T, *order.T, first.astype(np.uint64)]
             columns += [np.full(len(asked), part, np.uint64), numbers[texts].astype(np.uint64)]
-            # in slices: many passages of one text may be sent
-            for at in range(0, len(asked), SLICE_ROWS):
-                cut = slice(at, at + SLICE_ROWS)
-                arrays = [pa.array(column[cut]) for column in columns]
-                contexts = passage_bytes(text, texts[cut], first[cut], end[cut])
-                yield pa.record_batch([*arrays, contexts], schema=CONTEXT_ROW)
+            yield from context_rows(columns, text, texts, first, end)
 
     with task.write("run", "dedup/{key}-{number}.run") as output:
         output.rows = write_run(output.path, rows(), CONTEXT_ROW, CONTEXT_SORT)
+
+
+def context_rows(
+    columns: Sequence[Words], text: pa.Array, texts: Ints, first: Ints, end: Ints
+) -> Iterator[pa.RecordBatch]:
+    """Yield rows of CONTEXT_ROW, of which `columns` are all but the last, with bytes [first, end) of their texts: many
+    passages of one text may be sent, so only so many at once as come to SLICE_BYTES."""
+    sizes = np.cumsum(end - first)
+    at = 0
+    while at < len(texts):
+        most = SLICE_BYTES + (sizes[at - 1] if at else 0)
+        cut = slice(at, max(at + 1, int(np.searchsorted(sizes, most, "right"))))
+        contexts = passage_bytes(text, texts[cut], first[cut], end[cut])
+        yield pa.record_batch([*(pa.array(column[cut]) for column in columns), contexts], schema=CONTEXT_ROW)
+        at = cut.stop
 
 
 def compare_contexts(task: Task) -> None:
@@ -109,21 +129,36 @@ def compare_contexts(task: Task) -> None:
     low, high = (int(bound) for bound in task.settings["range"])
 
     def spans() -> Iterator[pa.RecordBatch]:
-        uris = [task.uri(ref) for ref in task.inputs("runs")]
+        runs = merge([task.uri(ref) for ref in task.inputs("runs")], low, high, AHEAD_BYTES)
         with task.folder("dedup") as folder:
-            while uris:
-                path = os.path.join(folder, f"{task.stats['rounds']}.run")
-                later = RunWriter(path, CONTEXT_ROW, CONTEXT_SORT)
-                passages = Passages(settings.length_bytes)
-                for batch in merge(uris, low, high):
-                    task.heartbeat("batch")
-                    task.stats["rows"] += len(batch) if not task.stats["rounds"] else 0
-                    found, left = _compare(batch, passages, settings.length_bytes)
-                    later.write(left)
-                    yield found
-                later.close()
+            left = os.path.join(folder, "left.run")
+            while True:
+                yield from compared(runs, left)
                 task.stats["rounds"] += 1
-                uris = [path] if later.rows else []
+                if not os.path.exists(left):
+                    return
+                waiting = os.path.join(folder, "waiting.run")
+                if task.stats["rounds"] == 1:
+                    apart = (rows for batch in merge([left]) for rows in _apart(batch, settings.length_bytes))
+                    write_run(waiting, apart, CONTEXT_ROW, CONTEXT_SORT)
+                    os.unlink(left)
+                else:
+                    os.rename(left, waiting)
+                runs = merge([waiting], ahead_bytes=AHEAD_BYTES)
+
+    def compared(runs: Iterator[pa.RecordBatch], left: str) -> Iterator[pa.RecordBatch]:
+        """Yield the repeats of runs, and write what is left over to a file, if anything is."""
+        later = RunWriter(left, CONTEXT_ROW, CONTEXT_SORT)
+        passages = Passages(settings.length_bytes)
+        for batch in runs:
+            task.heartbeat("batch")
+            task.stats["rows"] += len(batch) if not task.stats["rounds"] else 0
+            found, rest = _compare(batch, passages, settings.length_bytes)
+            later.write(rest)
+            yield found
+        later.close()
+        if not later.rows:
+            os.unlink(left)
 
     with task.write("run", "dedup/{key}-{number}.run") as output:
         output.rows = write_run(output.path, spans(), SPAN_ROW, SPAN_SORT)
@@ -148,6 +183,18 @@ def _compare(batch: pa.RecordBatch, passages: Passages, length_bytes: int) -> tu
     contexts = passage_bytes(batch.column("context"), left.context, left.first, left.last + length_bytes)
     arrays = [pa.array(moved[name]) for name in CONTEXT_ROW.names[:-1]]
     return found, pa.record_batch([*arrays, contexts], schema=CONTEXT_ROW)
+
+
+def _apart(batch: pa.RecordBatch, length_bytes: int) -> Iterator[pa.RecordBatch]:
+    """Yield the contexts of a key that has more than memory holds by longer anchors: such a key is often that of a
+    common phrase, and what stands around it differs."""
+    context = batch.column("context")
+    found = anchors(context, length_bytes, long_gram_bytes(length_bytes))
+    rows = found.texts()
+    columns = {name: batch.column(name).to_numpy()[rows] for name in CONTEXT_ROW.names[:-1]}
+    columns["key"] = columns["key"] ^ found.key
+    columns["start"] = columns["start"] + found.first.astype(np.uint64)
+    yield from context_rows(list(columns.values()), context, rows, found.first, found.last + length_bytes)
 
 
 def apply_substrings(task: Task) -> None:

@@ -111,12 +111,14 @@ def _step(folder: RunFolder, name: str, phase: Phase, number: int) -> CutStep:
         (entry for receipt in receipts for entry in receipt.facts["top"]),
         key=lambda entry: (-entry["count"], entry["key"]),
     )
-    texts = _texts(folder, phase, top[: 2 * number])
     lines: Counter[str] = Counter()
-    # the same line may have a key in several buckets, and a form in several documents
-    for entry in top[: 2 * number]:
-        lines[texts.get(entry["key"], "")] += entry["count"]
-    lines.pop("", None)
+    # one text may have several forms that are counted apart, so that there are fewer texts than keys
+    while top and len(lines) < number:
+        some, top = top[: 2 * number], top[2 * number :]
+        texts = _texts(folder, phase, some)
+        for entry in some:
+            lines[texts.get(entry["key"], "")] += entry["count"]
+        lines.pop("", None)
     most = [CutLine(count, text) for text, count in lines.most_common(number)]
     return CutStep(name, phase.complete, different, groups, most)
 

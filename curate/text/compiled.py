@@ -40,7 +40,8 @@ BYTES_64: Final = ir.VectorType(ir.IntType(8), 64)
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def _typed_intrinsic(function: Callable[..., Any]) -> Any:
+def typed_intrinsic(function: Callable[..., Any]) -> Any:
+    """Make an instruction of a function that returns its types and the code that it becomes."""
     return intrinsic(function)
 
 
@@ -76,37 +77,39 @@ def source_digest(*patterns: str) -> str:
     return xxhash.xxh3_128_hexdigest(b"\0".join(path.read_bytes() for path in sorted(files)))
 
 
-def _pointer(context: Any, builder: Any, array: Any, array_type: Any, index: Any, kind: Any = WORD) -> Any:
+def pointer(context: Any, builder: Any, array: Any, array_type: Any, index: Any, kind: Any = WORD) -> Any:
+    """Return where an array has an index, as a pointer to a `kind`."""
     struct = cgutils.create_struct_proxy(array_type)(context, builder, array)
     return builder.bitcast(builder.gep(struct.data, [index]), kind.as_pointer())
 
 
-def _splat(kind: Any, value: int) -> Any:
+def splat(kind: Any, value: int) -> Any:
+    """Return the vector of one value."""
     return ir.Constant(kind, [value] * kind.count)
 
 
-@_typed_intrinsic
+@typed_intrinsic
 def load_u64(typing_context: Any, array: Any, index: Any) -> Any:
     """Eight bytes of a uint8 array at any index as little-endian uint64. The caller keeps index + 8 <= array.size."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.load(_pointer(context, builder, args[0], signature.args[0], args[1]), align=1)
+        return builder.load(pointer(context, builder, args[0], signature.args[0], args[1]), align=1)
 
     return types.uint64(array, types.int64), codegen
 
 
-@_typed_intrinsic
+@typed_intrinsic
 def store_u64(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
     """Write a uint64 as eight little-endian bytes of a uint8 array at any index. The caller keeps index + 8 <= size."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        builder.store(args[2], _pointer(context, builder, args[0], signature.args[0], args[1]), align=1)
+        builder.store(args[2], pointer(context, builder, args[0], signature.args[0], args[1]), align=1)
         return context.get_dummy_value()
 
     return types.void(array, types.int64, types.uint64), codegen
 
 
-@_typed_intrinsic
+@typed_intrinsic
 def trailing_zeros(typing_context: Any, value: Any) -> Any:
     """How many zero bits are below the lowest set bit of a uint64; 64 if none is set."""
 
@@ -116,7 +119,7 @@ def trailing_zeros(typing_context: Any, value: Any) -> Any:
     return types.int64(types.uint64), codegen
 
 
-@_typed_intrinsic
+@typed_intrinsic
 def count_ones(typing_context: Any, value: Any) -> Any:
     """How many bits of a uint64 are set."""
 
@@ -126,28 +129,28 @@ def count_ones(typing_context: Any, value: Any) -> Any:
     return types.int64(types.uint64), codegen
 
 
-@_typed_intrinsic
+@typed_intrinsic
 def letters_ahead(typing_context: Any, array: Any, index: Any) -> Any:
     """How many ASCII letters there are from any index of a uint8 array on, before the first other byte; at most 32. The
     caller keeps index + 32 <= array.size."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        block = builder.load(_pointer(context, builder, args[0], signature.args[0], args[1], BYTES_32), align=1)
-        lower = builder.or_(block, _splat(BYTES_32, 0x20))
-        letters = builder.icmp_unsigned("<", builder.sub(lower, _splat(BYTES_32, ord("a"))), _splat(BYTES_32, 26))
+        block = builder.load(pointer(context, builder, args[0], signature.args[0], args[1], BYTES_32), align=1)
+        lower = builder.or_(block, splat(BYTES_32, 0x20))
+        letters = builder.icmp_unsigned("<", builder.sub(lower, splat(BYTES_32, ord("a"))), splat(BYTES_32, 26))
         others = builder.not_(builder.bitcast(letters, ir.IntType(32)))
         return builder.zext(builder.cttz(others, ir.Constant(ir.IntType(1), 0)), WORD)
 
     return types.int64(array, types.int64), codegen
 
 
-@_typed_intrinsic
+@typed_intrinsic
 def bytes_equal(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
     """A bit for each of the 64 bytes of a uint8 array from any index on: whether it is `value` (a uint8). The caller
     keeps index + 64 <= array.size."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        block = builder.load(_pointer(context, builder, args[0], signature.args[0], args[1], BYTES_64), align=1)
+        block = builder.load(pointer(context, builder, args[0], signature.args[0], args[1], BYTES_64), align=1)
         first = builder.insert_element(ir.Constant(BYTES_64, ir.Undefined), args[2], ir.Constant(ir.IntType(32), 0))
         lanes = ir.Constant(ir.VectorType(ir.IntType(32), 64), [0] * 64)
         values = builder.shuffle_vector(first, ir.Constant(BYTES_64, ir.Undefined), lanes)
@@ -156,7 +159,7 @@ def bytes_equal(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
     return types.uint64(array, types.int64, types.uint8), codegen
 
 
-@_typed_intrinsic
+@typed_intrinsic
 def multiply_fold(typing_context: Any, left: Any, right: Any) -> Any:
     """The upper half of the 128-bit product of two uint64, xor the lower half."""
 
@@ -165,6 +168,21 @@ def multiply_fold(typing_context: Any, left: Any, right: Any) -> Any:
         product = builder.mul(builder.zext(args[0], wide), builder.zext(args[1], wide))
         upper = builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), WORD)
         return builder.xor(upper, builder.trunc(product, WORD))
+
+    return types.uint64(types.uint64, types.uint64), codegen
+
+
+@typed_intrinsic
+def multiply_61(typing_context: Any, left: Any, right: Any) -> Any:
+    """The product of two uint64 modulo 2^61 - 1, which is prime. The caller keeps both under it."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        wide = ir.IntType(128)
+        prime = ir.Constant(WORD, (1 << 61) - 1)
+        product = builder.mul(builder.zext(args[0], wide), builder.zext(args[1], wide))
+        upper = builder.trunc(builder.lshr(product, ir.Constant(wide, 61)), WORD)
+        total = builder.add(upper, builder.and_(builder.trunc(product, WORD), prime))
+        return builder.select(builder.icmp_unsigned(">=", total, prime), builder.sub(total, prime), total)
 
     return types.uint64(types.uint64, types.uint64), codegen
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_cuts import whole_characters
 
 from curate.dedup.substring import Passages, anchors, passage_cuts
 from curate.filters.edits import apply_edits, make_cuts
@@ -27,17 +30,20 @@ def plain_repeats(texts: Sequence[bytes], size: int) -> list[set[int]]:
     return gone
 
 
-def left_of(text: str, gone: set[int]) -> str:
-    """What is left of a text: a character goes with all its bytes."""
-    left, at = [], 0
-    for character in text:
-        end = at + len(character.encode())
-        left += [] if gone.issuperset(range(at, end)) else [character]
-        at = end
-    return "".join(left)
+class Deduped(NamedTuple):
+    """What is left of texts, the bytes that were sent, and what comparisons looked at (`Passages.work`)."""
+
+    left: list[str]
+    sent: int
+    work: int
 
 
 def dedup(texts: Sequence[str], size: int, chunk: int = 1 << 30, **memory: int) -> list[str]:
+    """Return what is left of texts."""
+    return deduped(texts, size, chunk, **memory).left
+
+
+def deduped(texts: Sequence[str], size: int, chunk: int = 1 << 30, **memory: int) -> Deduped:
     """Anchors, comparisons and cuts put together in memory, with contexts in chunks of so many."""
     text = pa.array(texts, pa.large_string())
     found = anchors(text, size)
@@ -47,6 +53,7 @@ def dedup(texts: Sequence[str], size: int, chunk: int = 1 << 30, **memory: int) 
         for key, row, first, last in zip(found.key, found.texts().tolist(), found.first, found.last, strict=True)
     )
     spans: list[tuple[int, int, int]] = []
+    sent = work = 0
     while entries:
         later = []
         passages = Passages(size, **memory)
@@ -64,9 +71,12 @@ def dedup(texts: Sequence[str], size: int, chunk: int = 1 << 30, **memory: int) 
             for place, first, last in zip(*(column.tolist() for column in left), strict=True):
                 key, row, begin, context = part[place]
                 later.append((key, row, begin + first, context[first : last + size]))
+            sent += len(whole)
+        work += passages.work
         entries = later
     columns = np.array(sorted(spans), dtype=np.int64).reshape(-1, 3)
-    return apply_edits(text, make_cuts(*passage_cuts(text, *columns.T))).to_pylist()
+    left = apply_edits(text, make_cuts(*passage_cuts(text, *columns.T))).to_pylist()
+    return Deduped(left, sent, work)
 
 
 pieces = st.sampled_from(["abcdefgh", "ab", "aaaa", "é中", "the same words. ", "🙂", "xyz", "cdefghab"])
@@ -77,7 +87,7 @@ texts = st.lists(st.lists(pieces | st.text("abé", max_size=3), max_size=15).map
 @given(texts, st.integers(4, 17), st.integers(1, 3))
 def test_what_goes_is_what_the_definition_says(documents: list[str], size: int, chunk: int) -> None:
     expected = plain_repeats([text.encode() for text in documents], size)
-    left = [left_of(text, gone) for text, gone in zip(documents, expected, strict=True)]
+    left = [whole_characters(text, gone) for text, gone in zip(documents, expected, strict=True)]
     assert dedup(documents, size) == left
     # a group in pieces, and with memory for hardly a context
     assert dedup(documents, size, chunk, passages=8, store_bytes=2 * size) == left
@@ -135,8 +145,69 @@ def test_a_text_that_repeats_itself_sends_no_more_than_others(size: int, period:
 
 
 @pytest.mark.parametrize("size", [16, 50, 200])
-def test_a_text_has_about_four_anchors_a_passage_length(size: int) -> None:
+def test_a_text_has_about_three_anchors_a_passage_length(size: int) -> None:
     dice = np.random.default_rng(1)
     text = "".join(map(chr, dice.integers(97, 123, 100_000)))
     found = anchors(pa.array([text], pa.large_string()), size)
-    assert 3 < len(found.key) * size / len(text) < 5
+    assert 2.5 < len(found.key) * size / len(text) < 4
+    # the exchange routes by the first bits
+    assert np.histogram(found.key / 2**64, bins=4, range=(0, 1))[0].min() > len(found.key) / 5
+
+
+def thue_morse(length: int) -> str:
+    """The first letters of the word that reads the same after each letter is made a pair: ab for a, ba for b."""
+    word = "a"
+    while len(word) < length:
+        word += word.translate(str.maketrans("ab", "ba"))
+    return word[:length]
+
+
+def de_bruijn(order: int) -> str:
+    """A word of two letters that holds each run of `order` of them once, if it is read in a circle."""
+    seen, word = {"a" * order}, "a" * order
+    while len(seen) < 2**order:
+        word += "b" if (word[len(word) - order + 1 :] + "b") not in seen else "a"
+        seen.add(word[-order:])
+    return word
+
+
+def hostile_texts(size: int) -> dict[str, list[str]]:
+    """Texts that repeat themselves, or each other, in ways that make naive comparisons long."""
+    dice = random.Random(size)
+    length = 12 * size
+    spine = "".join(dice.choices("abcdefgh", k=2 * size))
+    forks = [spine[:at] + "X" + spine[at + 1 :] for at in range(0, 2 * size, max(1, size // 8))]
+    halves = thue_morse(size // 2), thue_morse(size // 2).translate(str.maketrans("ab", "ba"))
+    return {
+        **{f"period {n}": [("".join(dice.choices("abcdefgh", k=n)) * (length // n))] for n in (2, 3, 50)},
+        "period of a passage": ["".join(dice.choices("abcdefgh", k=size)) * 12],
+        "one character": ["a" * length, "a" * length],
+        "runs that end": [f"{'a' * (2 * size + n)}b{'a' * size}c" for n in range(6)] * 2,
+        "one line": ["The same line, again and again.\n" * (length // 30)],
+        "short lines": ["ok\n" * (length // 3), "ok\nno\n" * (length // 6)],
+        "forks of one text, twice": [spine, *forks, spine, *forks],
+        "Thue-Morse": [thue_morse(length)],
+        "words of one hash": ["".join(dice.choices(halves, k=24))],
+        "de Bruijn": [de_bruijn(14)[:length], de_bruijn(14)[: length // 2]],
+        "random": ["".join(dice.choices("abcdefgh", k=length))] * 2,
+    }
+
+
+@pytest.mark.parametrize("name", sorted(hostile_texts(16)))
+def test_no_text_makes_comparisons_look_at_a_byte_more_than_three_times(name: str) -> None:
+    for size in (16, 200, 4096, 1 << 16):
+        texts = hostile_texts(size)[name]
+        found = deduped(texts, size)
+        assert found.sent < 9 * sum(map(len, texts))
+        assert found.work <= 3 * found.sent
+        if size <= 200:
+            expected = plain_repeats([text.encode() for text in texts], size)
+            assert found.left == [whole_characters(text, gone) for text, gone in zip(texts, expected, strict=True)]
+
+
+@pytest.mark.parametrize("name", sorted(hostile_texts(16)))
+def test_nor_where_memory_is_short_and_most_is_left_over(name: str) -> None:
+    texts = hostile_texts(200)[name]
+    found = deduped(texts, 200, passages=300, store_bytes=1_000)
+    assert found.work <= 3 * found.sent
+    assert found.left == dedup(texts, 200)

@@ -6,7 +6,7 @@ import functools
 import json
 import pathlib
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -15,13 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 from plain_cuts import files_with_passages, passages_left, plain_lines, random_files
 
-from curate.dedup.substring import Passages, anchors
+from curate.dedup.substring import Anchors, Passages, anchors
 from curate.engine.driver import Driver
 from curate.engine.receipts import run_task
 from curate.engine.tasks import BATCH, DOCUMENT, Job, TaskSpec
 from curate.errors import AlarmError
-from curate.pipelines import substrings
+from curate.pipelines import part_texts, substrings
 from curate.pipelines.part_texts import stored_texts
+from curate.pipelines.parts import read_batches
 from curate.pipelines.recipe import Recipe, load_recipe, view_names
 from curate.pipelines.run import Options, Summary, run
 from curate.report.run_folder import read_run
@@ -311,10 +312,63 @@ def test_passages_that_are_left_are_what_the_definition_leaves(dedup: Dedup, mon
     # with memory for a few passages the rest waits in files
     monkeypatch.setattr(substrings, "Passages", functools.partial(Passages, passages=16, store_bytes=200))
     assert dedup(files, "substring", "length_bytes = 40") == found
+    assert dedup(files, "substring", "length_bytes = 40", engine=small) == found
     monkeypatch.undo()
     # anchors that collide are compared, not believed
     monkeypatch.setattr(substrings, "anchors", lambda *given: anchors(*given)._replace(key=anchors(*given).key * 0))
     assert dedup(files, "substring", "length_bytes = 40") == found
+
+
+def test_a_key_that_all_passages_share_is_told_apart_by_longer_anchors(
+    dedup: Dedup, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    files = files_with_passages(4)
+    expected = dedup(files, "substring", "length_bytes = 40")
+
+    def collide(text: pa.Array, size: int, gram: int | None = None) -> Anchors:
+        found = anchors(text, size, gram)
+        return found if gram else found._replace(key=found.key * 0)
+
+    monkeypatch.setattr(substrings, "anchors", collide)
+    # a hundredth of the passages at once: without longer anchors it would take as many rounds
+    monkeypatch.setattr(substrings, "Passages", functools.partial(Passages, passages=64, store_bytes=2_000))
+    assert dedup(files, "substring", "length_bytes = 40") == expected
+    (phase,) = read_run(str(tmp_path / "run-1")).of_stage("substring.compare")
+    assert max(receipt.stats["rounds"] for receipt in phase.done) <= 3
+
+
+@pytest.mark.parametrize("scope", ["global", "source"])
+@pytest.mark.parametrize("seed", [2, 3])
+def test_passages_of_long_characters_are_cut_as_the_definition_says(dedup: Dedup, seed: int, scope: str) -> None:
+    files = files_with_passages(seed, "aéж中\U0001f642")
+    settings = f'length_bytes = 40\nscope = "{scope}"'
+    expected = passages_left(files, 40, by_source=scope == "source")
+    assert any(expected.get(name, "") != text for texts in files for name, text in texts.items())
+    assert texts_of(dedup(files, "substring", settings)) == expected
+
+
+@pytest.mark.parametrize(
+    ("step", "settings"),
+    [
+        ("lines", 'preset = "ccnet"'),
+        ("lines", 'preset = "c4"'),
+        ("c4_spans", "sentences = 2\nmin_words = 1\nmin_sentences = 1"),
+        ("substring", "length_bytes = 20"),
+    ],
+)
+def test_how_many_documents_are_read_at_once_changes_nothing(
+    dedup: Dedup, monkeypatch: pytest.MonkeyPatch, step: str, settings: str
+) -> None:
+    files = random_files(4)
+    once = dedup(files, step, settings)
+
+    def few_at_once(*given: Any) -> Iterator[tuple[int, pa.RecordBatch]]:
+        for first, batch in read_batches(*given):
+            for start in range(0, len(batch), 3):
+                yield first + start, batch.slice(start, 3)
+
+    monkeypatch.setattr(part_texts, "read_batches", few_at_once)
+    assert dedup(files, step, settings) == once
 
 
 def test_cuts_of_several_steps_follow_each_other(dedup: Dedup, tmp_path: pathlib.Path) -> None:

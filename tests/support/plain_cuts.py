@@ -57,29 +57,42 @@ def random_files(seed: int) -> list[dict[str, str]]:
     return files
 
 
-def passages_left(files: list[Mapping[str, str]], size: int) -> dict[str, str]:
-    """What is left by the definition of substring dedup, in ASCII; documents with nothing left are missing."""
+def passages_left(files: list[Mapping[str, str]], size: int, *, by_source: bool = False) -> dict[str, str]:
+    """What is left by the definition of substring dedup, over all files or within each; documents with nothing left are
+    missing."""
     documents = sorted(
         (place, document_id(source=f"s{place}", key=name), name, text)
         for place, texts in enumerate(files)
         for name, text in texts.items()
     )
-    first: dict[str, tuple[str, int]] = {}
+    first: dict[tuple[int, bytes], tuple[str, int]] = {}
     left = {}
-    for _, _, name, text in documents:
+    for source, _, name, text in documents:
         gone: set[int] = set()
-        for at in range(len(text) - size + 1):
-            holder, place = first.setdefault(text[at : at + size], (name, at))
+        data = text.encode()
+        for at in range(len(data) - size + 1):
+            passage = source if by_source else 0, data[at : at + size]
+            holder, place = first.setdefault(passage, (name, at))
             if holder != name or place + size <= at:
                 gone.update(range(at, at + size))
-        left[name] = "".join(character for at, character in enumerate(text) if at not in gone)
+        left[name] = whole_characters(text, gone)
     return {name: text for name, text in left.items() if text.strip()}
 
 
-def files_with_passages(seed: int) -> list[dict[str, str]]:
-    """Return the texts by name of three files: passages that come again, inside of each other, too."""
+def whole_characters(text: str, gone: set[int]) -> str:
+    """What is left of a text without these bytes: a character goes with all of its bytes, or stays."""
+    left, at = [], 0
+    for character in text:
+        end = at + len(character.encode())
+        left += [] if gone.issuperset(range(at, end)) else [character]
+        at = end
+    return "".join(left)
+
+
+def files_with_passages(seed: int, letters: str = "abcd ") -> list[dict[str, str]]:
+    """Return the texts by name of three files: passages that come again, inside of each other and of one text, too."""
     dice = random.Random(seed)
-    passages = ["".join(dice.choices("abcd ", k=dice.randint(10, 90))) for _ in range(12)] + ["=" * 100, "ab" * 30]
+    passages = ["".join(dice.choices(letters, k=dice.randint(10, 90))) for _ in range(12)] + ["=" * 100, "ab" * 30]
     files = []
     for place in range(3):
         names = [f"{place}-{number}" for number in range(12)]
