@@ -42,7 +42,14 @@ def run(wanted: Any, output: str, executor: str = "inline", workers: int | None 
 
 
 def run_step(
-    inputs: Inputs, meter: Meter, documents: Path, few: Path, step: str, settings: str
+    inputs: Inputs,
+    meter: Meter,
+    documents: Path,
+    few: Path,
+    step: str,
+    settings: str,
+    executor: str = "inline",
+    workers: int | None = None,
 ) -> tuple[str, list[Any]]:
     """Measure a dedup step in a run that has collected the `documents` (JSONL, their ids as URLs) before, and after a
     warm-up on a `few`; return the run folder and its receipts."""
@@ -61,7 +68,7 @@ def run_step(
     output = inputs.output("run")
     run(made("run", documents, []), output)
     with meter:
-        receipts = run(made("run", documents, [step]), output)
+        receipts = run(made("run", documents, [step]), output, executor, workers)
     return output, receipts
 
 

@@ -39,16 +39,38 @@ def _needed(mode: int, threshold: float, left: int, right: int) -> int:
 
 @compiled
 def _shared(left: Hashes, right: Hashes, need: int) -> int:
-    """How many elements two ascending sets share; -1 as soon as it shows that these are fewer than `need`."""
-    i, j, count = 0, 0, 0
-    while i + 16 <= left.size and j + 16 <= right.size:
-        for _ in range(16):
+    """How many elements two ascending sets share; -1 as soon as it shows that these are fewer than `need`.
+
+    Each step of a merge waits for the one before: the lower and the upper half are merged side by side.
+    """
+    low, high = 0, right.size
+    middle = left.size // 2
+    while low < high:  # where the upper half begins on the right
+        at = (low + high) // 2
+        if right[at] < left[middle]:
+            low = at + 1
+        else:
+            high = at
+    cut = low
+    i, j, k, m, count = 0, 0, middle, cut, 0
+    while i + 8 <= middle and j + 8 <= cut and k + 8 <= left.size and m + 8 <= right.size:
+        for _ in range(8):
             one, other = left[i], right[j]
+            third, fourth = left[k], right[m]
             count += one == other
             i += one <= other
             j += other <= one
-        if count + min(left.size - i, right.size - j) < need:
+            count += third == fourth
+            k += third <= fourth
+            m += fourth <= third
+        if count + min(middle - i, cut - j) + min(left.size - k, right.size - m) < need:
             return -1
+    return count + _merged(left[i:middle], right[j:cut]) + _merged(left[k:], right[m:])
+
+
+@compiled
+def _merged(left: Hashes, right: Hashes) -> int:
+    i, j, count = 0, 0, 0
     while i < left.size and j < right.size:
         one, other = left[i], right[j]
         count += one == other

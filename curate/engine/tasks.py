@@ -30,6 +30,7 @@ from curate.schema import ID_MODULUS, id_sum
 
 DOCUMENT: Final = "document "
 BEAT_S: Final = 30.0
+DIGEST_BYTES: Final = 1 << 20
 """How the heartbeat label of one document begins; only such a label can be quarantined."""
 BATCH: Final = "documents from "
 """How the heartbeat label of a batch of documents begins; one that fells its worker is taken one document at a time."""
@@ -332,7 +333,7 @@ def _digest(path: str) -> tuple[int, str]:
     """Return size and xxh3-128 of a file."""
     digest = xxhash.xxh3_128()
     with open(path, "rb") as stream:
-        while block := stream.read(storage.COPY_BYTES):
+        while block := stream.read(DIGEST_BYTES):
             digest.update(block)
     return os.path.getsize(path), digest.hexdigest()
 

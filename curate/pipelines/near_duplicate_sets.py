@@ -85,12 +85,16 @@ class _Mapped:
 def send_sets(task: Task) -> None:
     """Send the shingles or signatures of this part's documents to the stars that ask for them."""
     part = part_handle(task.settings["part"])
-    found = list(merge([task.uri(ref) for ref in task.inputs("runs")], part, part + 1))
+    found = pa.Table.from_batches(
+        merge([task.uri(ref) for ref in task.inputs("runs")], part, part + 1), schema=REQUEST_ROW
+    )
+    request = {name: found.column(name).to_numpy() for name in REQUEST_SORT}
     # one pair can be a candidate in many bands
-    asked = pa.Table.from_batches(found, schema=REQUEST_ROW).group_by(list(REQUEST_SORT)).aggregate([])
-    request = {name: asked.column(name).to_numpy() for name in REQUEST_SORT}
+    fresh = np.ones(len(found), dtype=bool)
+    fresh[1:] = np.any([column[1:] != column[:-1] for column in request.values()], axis=0)
+    request = {name: column[fresh] for name, column in request.items()}
     with task.write("run", "dedup/{key}-{number}.run") as output:
-        batches = _sorted_sets(task, request) if len(asked) else iter(())
+        batches = _sorted_sets(task, request) if len(found) else iter(())
         output.rows = write_merged(output.path, batches, SET_ROW, SET_SORT)
 
 

@@ -14,9 +14,11 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 
 from curate.dedup import fold_table
-from curate.dedup.shingles import MAX_NGRAM, comparable, hash_shingle, shingles
+from curate.dedup.shingles import MAX_NGRAM, comparable, hash_shingle, new_scratch, shingles
+from curate.dedup.shingles_kernel import Scratch, sort_unique
 from curate.filters import unicode_table
 from curate.text.tables import UNICODE_VERSION, to_bytes
 
@@ -233,3 +235,24 @@ def test_five_hundred_languages_are_compared_as_the_plain_definition_says(shared
     assert comparable(text).to_pylist() == [plain.comparable(document) for document in documents]
     assert sets(text, 5, "auto") == [plain.shingles(document, 5, "auto") for document in documents]
     assert np.all(shingles(text).sizes() > 0)
+
+
+CROWDED = {
+    "spread": np.random.default_rng(3).integers(0, 1 << 32, 3000),
+    "small": np.arange(3000)[::-1],
+    "equal": np.full(3000, 9),
+    "one more than a bucket may hold": np.concatenate([np.arange(2900) << 20, (1500 << 20) + np.arange(40)[::-1]]),
+}
+
+
+@pytest.mark.parametrize("kind", CROWDED)
+def test_hashes_are_sorted_whatever_buckets_they_crowd(kind: str) -> None:
+    @njit
+    def sort(scratch: Scratch, count: int, result: np.ndarray) -> int:
+        return sort_unique(scratch, count, result)
+
+    hashes = CROWDED[kind].astype(np.uint32)
+    scratch = new_scratch(1, len(hashes))
+    scratch.hashes[: len(hashes)] = hashes
+    result = np.empty(len(hashes), dtype=np.uint32)
+    assert np.array_equal(result[: sort(scratch, len(hashes), result)], np.unique(hashes))
