@@ -199,6 +199,8 @@ def optimal_shape(threshold: float, permutations: int) -> Shape:
     smallest area of false candidates below it and of missed pairs above it."""
     if permutations > MAX_OPTIMIZED:
         raise ValueError(f"a shape is searched for up to {MAX_OPTIMIZED} permutations: give bands and rows")
+    if permutations == 1:
+        return Shape(1, 1)  # the only one, which datasketch refuses to look for
     import datasketch
 
     index = datasketch.MinHashLSH(threshold=threshold, num_perm=permutations)

@@ -216,3 +216,8 @@ def test_settings_written_out_are_the_same_settings(written: dict[str, object]) 
 def test_wrong_settings_are_refused_with_the_reason(written: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         MinHashSettings.model_validate(written)
+
+
+def test_one_permutation_is_one_band_of_one_row() -> None:
+    settings = MinHashSettings(permutations=1)
+    assert (settings.bands, settings.rows) == (1, 1)
