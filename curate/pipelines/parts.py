@@ -118,7 +118,8 @@ def stored_batches(
                 for name, other in zip(edits, others, strict=True)
             }
             done = 0
-            for batch in file.iter_batches(_slice_rows(metadata, own), row_groups=[group], columns=own):
+            slices = file.iter_batches(_slice_rows(metadata, own), row_groups=[group], columns=own, use_threads=False)
+            for batch in slices:
                 for name, column in beside.items():
                     batch = batch.append_column(name, column.slice(done, len(batch)))
                 yield first + done, batch.select(list(columns))

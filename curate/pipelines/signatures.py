@@ -160,7 +160,8 @@ def read_signed(task: Task, ref: FileRef, wanted: NDArray[Any]) -> Iterator[Sign
     """Yield the rows of a signature file that are `wanted`: bool over the rows of the documents file."""
     for batch in read_signatures(task.uri(ref)):
         task.heartbeat("batch")
-        yield batch.take(np.flatnonzero(wanted[batch.row]))
+        index = np.flatnonzero(wanted[batch.row])
+        yield batch if len(index) == len(batch.row) else batch.take(index)
 
 
 def scatter_bands(task: Task) -> None:
