@@ -40,7 +40,7 @@ from curate.pipelines.signatures import settings_of, unpack_sets, word_fields
 Columns = dict[str, Any]
 Index = NDArray[np.int64]
 
-CHUNK_BYTES: Final = 8 << 20
+CHUNK_BYTES: Final = 5 << 20
 REQUEST_BYTES: Final = 8 << 20
 """Bytes of requests that are sorted at a time, beside chunks of the bands."""
 STAR: Final = ("star_hi", "star_lo", "scope")
