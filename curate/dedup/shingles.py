@@ -72,8 +72,8 @@ def shingles(text: pa.Array, ngram: int = 5, unit: Unit = "auto") -> Shingles:
     """Return the set of n-grams of each text (large_string or string [rows]); none for null and short texts.
 
     `ngram` is how many words or characters are one shingle, 1 to 64. Two n-grams of one text share a hash with a
-    probability of 2⁻³². Cost: about 4 ns per byte of web text on one core. Memory besides the result: about two bytes
-    per byte of the longest text, at most seven.
+    probability of 2⁻³². Cost: about 2 ns per byte of web text on one core. Memory besides the result: about ten bytes
+    per byte of the longest text, of which what is not written stays unused.
     """
     check_ngram(ngram)
     data, bounds = text_buffers(text)
