@@ -76,6 +76,23 @@ def _number_end(data: Bytes, at: int, index: Hashes, entries: Hashes) -> int:
 
 
 @compiled
+def _short_number(data: Bytes, at: int, index: Hashes, entries: Hashes) -> int:
+    """How many digits of a number begin at `at` if they are all of it: less than eight of ASCII, with a character of
+    ASCII behind that belongs to no number; else 0."""
+    if at + 8 > data.size:
+        return 0
+    word = load_u64(data, at)
+    low = word & LOW_BITS
+    digits = (low + FROM_0) & ~(low + AFTER_9) & ~word & TOP_BITS
+    others = digits ^ TOP_BITS
+    if others == 0:
+        return 0
+    count = trailing_zeros(others) >> 3
+    behind = data[at + count]
+    return 0 if behind >= 0x80 or entry_at(index, entries, as_int(behind)) & SEPARATOR else count
+
+
+@compiled
 def fold_text(data: Bytes, index: Hashes, entries: Hashes, pairs: Hashes, folded: Bytes) -> tuple[int, int, int]:
     """Write the comparable form of a document to `folded`; return its bytes, its letters and digits, and how many of
     these belong to unspaced scripts. At least eight spaces follow."""
@@ -101,6 +118,13 @@ def fold_text(data: Bytes, index: Hashes, entries: Hashes, pairs: Hashes, folded
             kept += count_ones(letters & ((stops & (~stops + U1)) - U1))
             at += count
             size += count
+            digits = _short_number(data, at, index, entries)
+            if digits:
+                folded[size] = 0x30
+                kept += 1
+                at += digits
+                size += 1
+                continue
         point, width = decode(data, at, data.size)
         entry = entry_at(index, entries, point)
         kind = entry & KIND

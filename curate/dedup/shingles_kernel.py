@@ -185,13 +185,13 @@ def shingle_document(data: Bytes, unit: int, tables: Tables, scratch: Scratch) -
 def sort_unique(scratch: Scratch, count: int, result: Hashes) -> int:
     """Write the first `count` hashes to `result`, sorted and each once; return how many these are.
 
-    One counting pass by leading bits leaves a hash or two in a bucket, which insertion sorts. Where buckets are larger,
+    One counting pass by leading bits leaves hardly more than a hash in a bucket; insertion sorts what is left. Where buckets are larger,
     or there are more hashes than buckets for them, a radix sort follows: linear for any input.
     """
     hashes, spare = scratch.hashes, scratch.spare
     if count >= FEW:
         bits = 5
-        while bits < BUCKET_BITS and 1 << bits < count:
+        while bits < BUCKET_BITS and 1 << bits < 2 * count:
             bits += 1
         if not (count <= 2 << bits and _sort_buckets(hashes, spare, count, scratch.counts, bits)):
             for half in range(2):

@@ -1,8 +1,8 @@
 """The exchange: the only global step. Scatter sorts rows by key into run files, reduce merges key ranges of many.
 
 Rows are Arrow batches whose sort columns are uint64; the first one is the routing key, so a partition is a range of it,
-and (partition, key) order is key order. A run file holds blocks of sorted rows and a footer with each block's first
-routing key, so a reducer reads one contiguous range per file. Merging reads blocks, never whole ranges: a key
+and (partition, key) order is key order. A run file holds blocks of sorted rows and a footer with the sort columns of
+each block's first row, so a reducer reads one contiguous range per file. Merging reads blocks, never whole ranges: a key
 with a billion rows needs no more memory than one with two. Rows that are equal in
 all sort columns have no order among them: a stage that needs one sorts by more columns.
 
@@ -13,11 +13,11 @@ endian), and the magic.
 from __future__ import annotations
 
 import base64
-import heapq
 import itertools
 import json
 import os
 import struct
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
@@ -26,12 +26,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate import storage
-from curate.engine.order_kernel import stable_order
+from curate.engine.order_kernel import equal_runs, order_ties, stable_order
 from curate.errors import InputError
 
 MAGIC: Final = b"CURATEX1"
 BLOCK_BYTES: Final = 128 << 10
-SORTED_BLOCKS: Final = 8
+CHUNK_BYTES: Final = 1 << 20
 SORT_BYTES: Final = 16 << 20
 MAX_SPILLS: Final = 64
 MIN_SEGMENT_BYTES: Final = 64 << 10
@@ -74,26 +74,12 @@ def sort_order(columns: Sequence[NDArray[np.uint64]]) -> NDArray[np.int64]:
     Each column orders only what those before it leave tied: mostly the first one settles nearly all rows.
     """
     order, values = stable_order(columns[0])
-    tied, group = _ties(values, None)
+    runs = equal_runs(values)
     for column in columns[1:]:
-        if not len(tied):
+        if not len(runs):
             break
-        inner, values = stable_order(column[order[tied]])
-        again, group = stable_order(group[inner])
-        order[tied] = order[tied][inner[again]]
-        left, group = _ties(values[again], group)
-        tied = tied[left]
+        runs = order_ties(order, column, runs)
     return order
-
-
-def _ties(values: NDArray[np.uint64], group: NDArray[np.uint64] | None) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
-    """Return the places of rows that have a neighbour of the same group and value, and a number for each such run."""
-    same = np.zeros(len(values) + 1, dtype=bool)
-    same[1:-1] = values[1:] == values[:-1]
-    if group is not None:
-        same[1:-1] &= group[1:] == group[:-1]
-    tied = np.flatnonzero(same[1:] | same[:-1])
-    return tied, np.cumsum(~same[:-1][tied], dtype=np.uint64)
 
 
 class RunWriter:
@@ -104,26 +90,22 @@ class RunWriter:
         self._schema = schema
         self._sort = list(sort)
         self._offsets: list[int] = [0]
-        self._first: list[int] = []
+        self._first: list[list[str]] = []
         self._last = 0
         self.rows = 0
         self.bytes = 0
 
-    def write(self, batch: pa.RecordBatch, order: NDArray[np.int64] | None = None) -> None:
-        """Append rows, sorted by `order` if there is one, that sort after everything written before."""
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append rows that sort after everything written before."""
         if batch.num_rows == 0:
             return
-        rows = max(1, batch.num_rows * BLOCK_BYTES // max(1, batch.nbytes))
-        # sorted a few blocks at a time: a second copy of all rows would be as large as what is to be sorted
-        for first in range(0, batch.num_rows, SORTED_BLOCKS * rows):
-            count = min(SORTED_BLOCKS * rows, batch.num_rows - first)
-            chosen = batch.slice(first, count) if order is None else batch.take(pa.array(order[first : first + count]))
-            keys = _column(chosen, self._sort[0])
-            for start in range(0, count, rows):
-                self._first.append(int(keys[start]))
-                self._stream.write(chosen.slice(start, rows).serialize())  # a message holds its own rows alone
-                self._offsets.append(self._stream.tell())
-            self._last = int(keys[-1])
+        columns = [_column(batch, name) for name in self._sort]
+        rows = -(-batch.num_rows // max(1, min(batch.num_rows, round(batch.nbytes / BLOCK_BYTES))))
+        for start in range(0, batch.num_rows, rows):
+            self._first.append([str(column[start]) for column in columns])
+            self._stream.write(batch.slice(start, rows).serialize())  # a message holds its own rows alone
+            self._offsets.append(self._stream.tell())
+        self._last = int(columns[0][-1])
         self.rows += batch.num_rows
 
     def close(self) -> None:
@@ -134,7 +116,7 @@ class RunWriter:
                 "sort": self._sort,
                 "rows": self.rows,
                 "offsets": self._offsets,
-                "first": [str(key) for key in self._first],
+                "first": self._first,
                 "last": str(self._last),
             }
         ).encode()
@@ -144,7 +126,7 @@ class RunWriter:
 
 
 class RunReader:
-    """Reads key ranges of one run file."""
+    """Reads key ranges of one run file. `first`: the sort columns of the first row of each block."""
 
     def __init__(self, uri: str) -> None:
         self._stream = storage.open_input(uri)
@@ -157,35 +139,30 @@ class RunReader:
         self.schema: pa.Schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(footer["schema"])))
         self.sort: list[str] = footer["sort"]
         self.rows: int = footer["rows"]
-        self._offsets: list[int] = footer["offsets"]
-        self._first = np.array([int(key) for key in footer["first"]], dtype=np.uint64)
+        self.offsets: list[int] = footer["offsets"]
+        self.first = [tuple(map(int, first)) for first in footer["first"]]
         self._last = int(footer["last"])
 
-    def read(self, low: int = 0, high: int = KEY_SPAN, ahead_bytes: int = 0) -> Iterator[pa.RecordBatch]:
-        """Yield the blocks of rows whose routing key is in [low, high), cut to it; as many at once as fit in
-        `ahead_bytes`, but one at least."""
+    def blocks(self, low: int = 0, high: int = KEY_SPAN) -> range:
+        """Return the blocks that may hold rows whose routing key is in [low, high)."""
         if self.rows == 0 or self._last < low:
-            return
-        start = max(0, int(np.searchsorted(self._first, np.uint64(low), side="left")) - 1)
-        stop = int(np.searchsorted(self._first, np.uint64(high), side="left")) if high < KEY_SPAN else len(self._first)
-        while start < stop:
-            end = start + 1
-            while end < stop and self._offsets[end + 1] - self._offsets[start] <= ahead_bytes:
-                end += 1
-            batch = self._blocks(start, end)
-            start = end
-            keys = _column(batch, self.sort[0])
-            first = int(np.searchsorted(keys, np.uint64(low), side="left"))
-            last = len(keys) if high >= KEY_SPAN else int(np.searchsorted(keys, np.uint64(high), side="left"))
-            if first < last:
-                yield batch.slice(first, last - first)
+            return range(0)
+        keys = [first[0] for first in self.first]
+        return range(max(0, bisect_left(keys, low) - 1), bisect_left(keys, high))
 
-    def _blocks(self, start: int, end: int) -> pa.RecordBatch:
-        """Return the rows of blocks `start` to `end` - 1."""
-        stream = pa.py_buffer(self._stream.read_at(self._offsets[end] - self._offsets[start], self._offsets[start]))
-        spans = itertools.pairwise(offset - self._offsets[start] for offset in self._offsets[start : end + 1])
-        found = [pa.ipc.read_record_batch(stream[low:high], self.schema) for low, high in spans]
-        return found[0] if len(found) == 1 else pa.concat_batches(found)
+    def read(self, blocks: range, low: int = 0, high: int = KEY_SPAN) -> list[pa.RecordBatch]:
+        """Return neighbouring blocks, those rows of each whose routing key is in [low, high), without empty ones."""
+        start, end = self.offsets[blocks.start], self.offsets[blocks.stop]
+        data = pa.py_buffer(self._stream.read_at(end - start, start))
+        spans = itertools.pairwise(offset - start for offset in self.offsets[blocks.start : blocks.stop + 1])
+        found = (self._cut(pa.ipc.read_record_batch(data[begin:end], self.schema), low, high) for begin, end in spans)
+        return [batch for batch in found if len(batch)]
+
+    def _cut(self, batch: pa.RecordBatch, low: int, high: int) -> pa.RecordBatch:
+        keys = _column(batch, self.sort[0])
+        first = int(np.searchsorted(keys, np.uint64(low), side="left"))
+        last = len(keys) if high >= KEY_SPAN else int(np.searchsorted(keys, np.uint64(high), side="left"))
+        return batch.slice(first, last - first)
 
     def close(self) -> None:
         """Close the file."""
@@ -199,34 +176,26 @@ def write_run(
     sort: Sequence[str],
     sort_bytes: int = SORT_BYTES,
 ) -> int:
-    """Sort `batches` into a run file at the local `path` in bounded memory and return the number of rows.
+    """Sort `batches` into a run file at the local `path` in bounded memory and return the number of rows. Up to
+    `sort_bytes` are sorted at a time."""
+    return write_runs(path, _sorted_runs(batches, schema, sort, sort_bytes), schema, sort)
 
-    Up to `sort_bytes` are sorted in memory; more is spilled beside `path` as sorted runs and merged, 64 at a time.
-    """
-    pending: list[pa.RecordBatch] = []
+
+def write_runs(path: str, runs: Iterable[Iterable[pa.RecordBatch]], schema: pa.Schema, sort: Sequence[str]) -> int:
+    """Write runs of batches, each of which is sorted, to one run file at the local `path` and return the number of
+    rows. All but a single one are spilled beside `path` and merged, 64 at a time."""
     spills: list[str] = []
-    named = 0
-    size = 0
+    named = itertools.count()
     try:
-        for batch in batches:
-            pending.append(batch)
-            size += batch.nbytes
-            if size >= sort_bytes:
-                spills.append(f"{path}.{named}.tmp")
-                named += 1
-                _write_sorted(spills[-1], pending, schema, sort)
-                size = 0
-        if not spills:
-            return _write_sorted(path, pending, schema, sort)
-        if pending:
-            spills.append(f"{path}.{named}.tmp")
-            named += 1
-            _write_sorted(spills[-1], pending, schema, sort)
+        for batches in runs:
+            spills.append(f"{path}.{next(named)}.tmp")
+            rows = write_merged(spills[-1], batches, schema, sort)
+        if len(spills) == 1:
+            os.replace(spills[0], path)
+            return rows
         while len(spills) > MAX_SPILLS:
-            joined = f"{path}.{named}.tmp"
-            named += 1
-            spills.append(joined)
-            write_merged(joined, merge(spills[:MAX_SPILLS]), schema, sort)
+            spills.append(f"{path}.{next(named)}.tmp")
+            write_merged(spills[-1], merge(spills[:MAX_SPILLS]), schema, sort)
             for spill in spills[:MAX_SPILLS]:
                 os.unlink(spill)
             del spills[:MAX_SPILLS]
@@ -246,105 +215,113 @@ def write_merged(path: str, batches: Iterable[pa.RecordBatch], schema: pa.Schema
     return writer.rows
 
 
-def _write_sorted(path: str, batches: list[pa.RecordBatch], schema: pa.Schema, sort: Sequence[str]) -> int:
-    """Write the rows of `batches`, which is emptied, sorted to a run file."""
+def _sorted_runs(
+    batches: Iterable[pa.RecordBatch], schema: pa.Schema, sort: Sequence[str], sort_bytes: int
+) -> Iterator[Iterator[pa.RecordBatch]]:
+    pending: list[pa.RecordBatch] = []
+    size = 0
+    for batch in batches:
+        pending.append(batch)
+        size += batch.nbytes
+        if size >= sort_bytes:
+            yield _sorted(pending, schema, sort)
+            size = 0
+    if pending:
+        yield _sorted(pending, schema, sort)
+
+
+def _sorted(batches: list[pa.RecordBatch], schema: pa.Schema, sort: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of `batches`, which is emptied, in order, about a chunk at a time: a second copy of all rows would
+    be as large as what is to be sorted."""
     columns = [[batch.column(index) for batch in batches] for index in range(len(schema))]
     batches.clear()
     joined: list[pa.Array] = []
     for column in columns:
-        joined.append(pa.concat_arrays(column) if column else pa.array([], schema.field(len(joined)).type))
+        joined.append(pa.concat_arrays(column))
         column.clear()  # of all rows, one column at a time is there twice
     batch = pa.record_batch(joined, schema=schema)
-    writer = RunWriter(path, schema, sort)
-    writer.write(batch, sort_order([_column(batch, name) for name in sort]))
-    writer.close()
-    return writer.rows
+    order = sort_order([_column(batch, name) for name in sort])
+    rows = max(1, len(batch) * CHUNK_BYTES // max(1, batch.nbytes))
+    for first in range(0, len(batch), rows):
+        yield batch.take(pa.array(order[first : first + rows]))
 
 
-class _Cursor:
-    """The unread rows of one run within a range: those from `_start` on of the block in hand, and later blocks."""
-
-    def __init__(self, reader: RunReader, low: int, high: int, ahead_bytes: int) -> None:
-        self._blocks = reader.read(low, high, ahead_bytes)
-        self._sort = reader.sort
-        self._advance()
-
-    def _advance(self) -> None:
-        """Read the next block; `block` is None at the end. `last`: the sort columns of its last row."""
-        self.block = next(self._blocks, None)
-        self._start = 0
-        if self.block is not None:
-            self._columns = [_column(self.block, name) for name in self._sort]
-            self.last = tuple(int(column[-1]) for column in self._columns)
-
-    def split(self, bound: tuple[int, ...]) -> pa.RecordBatch:
-        """Take the rows that sort at or before `bound`."""
-        assert self.block is not None
-        end = self.block.num_rows if self.last <= bound else self._count_until(bound)
-        head = self.block.slice(self._start, end - self._start)
-        self._start = end
-        if end == self.block.num_rows:
-            self._advance()
-        return head
-
-    def _count_until(self, bound: tuple[int, ...]) -> int:
-        low, high = self._start, len(self._columns[0])
-        for column, value in zip(self._columns, map(np.uint64, bound), strict=True):
-            rows = column[low:high]
-            low, high = low + int(rows.searchsorted(value, "left")), low + int(rows.searchsorted(value, "right"))
-            if low == high:
-                break
-        return high
-
-
-def merge(uris: Sequence[str], low: int = 0, high: int = KEY_SPAN, ahead_bytes: int = 0) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of many run files with routing keys in [low, high), in order; see `merge_orders`.
-
-    Where batches end depends on `ahead_bytes`, so what is written to a run file as it comes (`write_merged`) is read
-    without.
-    """
-    for batch, order in merge_orders(uris, low, high, ahead_bytes):
+def merge(
+    uris: Sequence[str], low: int = 0, high: int = KEY_SPAN, chunk_bytes: int = CHUNK_BYTES
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of many run files with routing keys in [low, high), in order; see `merge_orders`."""
+    for batch, order in merge_orders(uris, low, high, chunk_bytes):
         yield batch if order is None else batch.take(pa.array(order))
 
 
 def merge_orders(
-    uris: Sequence[str], low: int = 0, high: int = KEY_SPAN, ahead_bytes: int = 0
+    uris: Sequence[str], low: int = 0, high: int = KEY_SPAN, chunk_bytes: int = CHUNK_BYTES
 ) -> Iterator[tuple[pa.RecordBatch, NDArray[np.int64] | None]]:
     """Yield rows of many run files with routing keys in [low, high) and the order that sorts them (None if they are in
     order): all rows of one batch sort before those of the next. For stages that need not move every row.
 
-    Each step finds the smallest last row among the blocks in hand: everything up to it can be emitted. Memory is one
-    block (about 128 KiB) per file, or `ahead_bytes` for all files if that is more: steps cost about a millisecond each,
-    and yield more rows with more in hand.
+    Footers tell where every block begins, so blocks are read in the order of all files, about `chunk_bytes` at a time
+    (a block at the least): rows up to where the next block begins can go. What may have to wait for them is one block
+    of each file, so memory is that and a chunk.
     """
     readers = [RunReader(uri) for uri in uris]
-    ahead = ahead_bytes // max(1, len(readers))
     try:
-        cursors = [cursor for reader in readers if (cursor := _Cursor(reader, low, high, ahead)).block is not None]
-        heap = [(cursor.last, index) for index, cursor in enumerate(cursors)]
-        heapq.heapify(heap)
-        while heap:
-            bound, owner = heapq.heappop(heap)
-            if cursors[owner].block is None or cursors[owner].last != bound:
-                # equal rows in two files: this cursor moved on together with the one that was the bound
-                if cursors[owner].block is not None:
-                    heapq.heappush(heap, (cursors[owner].last, owner))
-                continue
-            waiting = [cursor for cursor in cursors if cursor.block is not None]
-            heads = [head for cursor in waiting if (head := cursor.split(bound)).num_rows]
-            # only the cursor whose last row was the bound has moved to its next block
-            if cursors[owner].block is not None:
-                heapq.heappush(heap, (cursors[owner].last, owner))
-            yield _joined(heads, readers[0].sort)
+        blocks = sorted((r.first[at], number, at) for number, r in enumerate(readers) for at in r.blocks(low, high))
+        waiting: list[list[pa.RecordBatch]] = [[] for _ in readers]
+        done = 0
+        while done < len(blocks):
+            chosen: dict[int, range] = {}
+            size = 0
+            while done < len(blocks) and (not size or size < chunk_bytes):
+                _, number, at = blocks[done]
+                chosen[number] = range(chosen.get(number, range(at, at)).start, at + 1)
+                size += readers[number].offsets[at + 1] - readers[number].offsets[at]
+                done += 1
+            for number, span in chosen.items():
+                waiting[number] += readers[number].read(span, low, high)
+            bound = blocks[done][0] if done < len(blocks) else None
+            heads = [_split(rows, readers[0].sort, bound) for rows in waiting if rows]
+            heads = [head for head in heads if head]
+            if heads:
+                yield _joined(heads, readers[0].sort)
     finally:
         for reader in readers:
             reader.close()
 
 
-def _joined(heads: list[pa.RecordBatch], sort: Sequence[str]) -> tuple[pa.RecordBatch, NDArray[np.int64] | None]:
-    """Return the rows of `heads`, which is emptied so that nothing holds their blocks any longer, and their order."""
-    if len(heads) == 1:
-        return heads.pop(), None
-    batch = pa.concat_batches(heads)
+def _split(rows: list[pa.RecordBatch], sort: Sequence[str], bound: tuple[int, ...] | None) -> list[pa.RecordBatch]:
+    """Take from the unread `rows` of one file those that sort at or before `bound`, which lies beyond the beginning of
+    the last of these batches."""
+    heads = list(rows)
+    rows.clear()
+    if bound is not None:
+        batch = heads.pop()
+        end = _count_until(batch, sort, bound)
+        if end:
+            heads.append(batch.slice(0, end))
+        if end < len(batch):
+            rows.append(batch.slice(end))
+    return heads
+
+
+def _count_until(batch: pa.RecordBatch, sort: Sequence[str], bound: tuple[int, ...]) -> int:
+    """Return how many rows sort at or before `bound`."""
+    low, high = 0, len(batch)
+    for name, value in zip(sort, map(np.uint64, bound), strict=True):
+        rows = _column(batch, name)[low:high]
+        low, high = low + int(rows.searchsorted(value, "left")), low + int(rows.searchsorted(value, "right"))
+        if low == high:
+            break
+    return high
+
+
+def _joined(
+    heads: list[list[pa.RecordBatch]], sort: Sequence[str]
+) -> tuple[pa.RecordBatch, NDArray[np.int64] | None]:
+    """Return the rows of some files and their order. `heads` is emptied, so that nothing holds blocks any longer."""
+    one_file = len(heads) == 1
+    batches = [batch for head in heads for batch in head]
     heads.clear()
-    return batch, sort_order([_column(batch, name) for name in sort])
+    batch = batches[0] if len(batches) == 1 else pa.concat_batches(batches)
+    batches.clear()
+    return batch, None if one_file else sort_order([_column(batch, name) for name in sort])

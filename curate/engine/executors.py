@@ -7,6 +7,7 @@ silently. Only job descriptions and receipts cross Ray; documents never enter it
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -43,13 +44,18 @@ class Executor(Protocol):
 
 
 class InlineExecutor:
-    """Runs each job in this process when its outcome is asked for."""
+    """Runs each job in this process when its outcome is asked for. What the process holds already is left out of
+    Python's garbage collection until it closes: to go through hundreds of thousands of objects of libraries again and
+    again takes a tenth of the time of a cheap stage."""
 
     in_flight = 1
 
     def __init__(self) -> None:
         self._queue: deque[Job] = deque()
         self._label = ""
+        self._froze = not gc.get_freeze_count()
+        if self._froze:
+            gc.freeze()
 
     def submit(self, job: Job) -> None:
         """Queue a job."""
@@ -67,6 +73,9 @@ class InlineExecutor:
     def close(self) -> None:
         """Forget queued jobs."""
         self._queue.clear()
+        if self._froze:
+            gc.unfreeze()
+            self._froze = False
 
 
 _supervisor: Supervisor | None = None

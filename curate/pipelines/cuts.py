@@ -31,8 +31,6 @@ from curate.schema import id_words
 
 COUNT_ROW = pa.schema([pa.field(name, pa.uint64(), nullable=False) for name in (*KEY_SORT, "count")])
 FOUND_SORT: Final = ("part", "key_hi", "key_lo")
-AHEAD_BYTES: Final = 1 << 20
-"""How much of the runs that a task merges it reads ahead: more rows at once cost less."""
 FOUND_ROW = pa.schema([pa.field(name, pa.uint64(), nullable=False) for name in FOUND])
 
 
@@ -116,7 +114,7 @@ def reduce_units(task: Task) -> None:
     frequencies = Frequencies(task.settings["max_count"])
 
     def chunks() -> Iterator[dict[str, NDArray[np.uint64]]]:
-        for batch in merge([task.uri(ref) for ref in task.inputs("runs")], low, high, AHEAD_BYTES):
+        for batch in merge([task.uri(ref) for ref in task.inputs("runs")], low, high):
             task.heartbeat("batch")
             task.stats["rows"] += len(batch)
             yield {name: batch.column(name).to_numpy() for name in COUNT_ROW.names}
@@ -161,7 +159,7 @@ def frequent_keys(task: Task, *, documents: bool = True) -> Lookup:
     part = part_handle(task.settings["part"])
     none = np.zeros((0, 2), dtype=np.uint64)
     keys, best = [none], [none]
-    for batch in merge([task.uri(ref) for ref in task.inputs("runs")], part, part + 1, AHEAD_BYTES):
+    for batch in merge([task.uri(ref) for ref in task.inputs("runs")], part, part + 1):
         task.stats["changes"] += len(batch)
         words = np.column_stack([batch.column(name).to_numpy() for name in FOUND[1:]])
         # each batch of documents that holds a key has asked for it

@@ -49,8 +49,9 @@ def join_components(task: Task) -> None:
             node[name][at] = edge[prefix + name]
     number = np.unique(_keys(found.labels), return_inverse=True)[1]
     sizes = np.bincount(number)
-    for size in sizes.tolist():
-        task.stats[f"components|{1 << (size.bit_length() - 1)}"] += 1
+    for size, count in enumerate(np.bincount(sizes)):
+        if count:
+            task.stats[f"components|{1 << (size.bit_length() - 1)}"] += int(count)
     best = _best(node, number)
     similarity = _similarity_to_best(best[number], *ends, edge["similarity"])
     settled = (np.bincount(number, weights=~np.isnan(similarity)) == sizes)[number]

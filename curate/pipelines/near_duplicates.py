@@ -40,7 +40,7 @@ from curate.pipelines.signatures import settings_of, unpack_sets, word_fields
 Columns = dict[str, Any]
 Index = NDArray[np.int64]
 
-CHUNK_BYTES: Final = 5 << 20
+CHUNK_BYTES: Final = 2 << 20
 REQUEST_BYTES: Final = 8 << 20
 """Bytes of requests that are sorted at a time, beside chunks of the bands."""
 STAR: Final = ("star_hi", "star_lo", "scope")
@@ -59,8 +59,9 @@ SIMILAR: Final = "similar"
 
 
 def find_stars(task: Task) -> None:
-    """Ask for the comparison of the documents of each bucket as one star, which has the id of the bucket's first
-    document. In a meeting with older runs that is the first of theirs, and a bucket that lacks one side asks nothing.
+    """Ask for the comparison of the documents of each bucket as one star, which is known by half the id of the bucket's
+    first document: where two of these are the same, once in 2⁶⁴, more documents than needed are compared. In
+    a meeting with older runs the first is one of theirs, and a bucket that lacks one side asks nothing.
     """
     meets = bool(task.settings["meets"])
 
@@ -74,7 +75,7 @@ def find_stars(task: Task) -> None:
                 rows = {name: np.concatenate([waiting[name], rows[name]]) for name in rows}
             asked, heads, role, open_rows = bucket_members(rows, meets=meets)
             task.stats["candidates"] += int((role == MEMBER).sum())
-            yield _requests(rows, asked, rows["id_hi"][heads], rows["id_lo"][heads], role)
+            yield _requests(rows, asked, rows["id_hi"][heads], np.zeros(len(heads), dtype=np.uint64), role)
             waiting = {name: column[open_rows] for name, column in rows.items()}
 
     with task.write("requests", "dedup/{key}-requests-{number}.run") as output:
@@ -90,7 +91,8 @@ def _shared(keys: NDArray[np.uint64]) -> Index:
 
 def bucket_members(rows: Columns, *, meets: bool) -> tuple[Index, Index, NDArray[np.uint64], Index]:
     """Return the rows to ask for, 1:1 the first row of their bucket, their roles; and what of the last bucket must wait
-    for the rows to come: its first row, and in a meeting all of it until one of the new documents is there."""
+    for the rows to come: its first row, and in a meeting all of it until one of the new documents is there. All rows
+    whose half of an id is the first one's are roots: none of them comes first by its place alone."""
     starts = np.ones(len(rows["key"]), dtype=bool)
     starts[1:] = rows["key"][1:] != rows["key"][:-1]
     firsts = np.flatnonzero(starts)
@@ -101,13 +103,15 @@ def bucket_members(rows: Columns, *, meets: bool) -> tuple[Index, Index, NDArray
     if meets:
         chosen &= (rows["new"][firsts] == 0)[bucket]
     asked = np.flatnonzero(chosen)
-    role = np.where(member[asked], MEMBER, ROOT).astype(np.uint64)
+    heads = firsts[bucket[asked]]
+    joins = member[asked] if meets else rows["id_hi"][asked] != rows["id_hi"][heads]
+    role = np.where(joins, MEMBER, ROOT).astype(np.uint64)
     last = np.arange(firsts[-1], len(starts))
     if meets and found[-1]:
         last = last[[0, -1]]
     elif not meets:
         last = last[:1]
-    return asked, firsts[bucket[asked]], role, last
+    return asked, heads, role, last
 
 
 def _requests(rows: Columns, index: Index, star_hi: Any, star_lo: Any, role: NDArray[np.uint64]) -> pa.RecordBatch:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from curate import storage
 from curate.dedup.minhash import SCHEME, MinHashSettings, band_keys, sign_sets
-from curate.engine.exchange import write_run
+from curate.engine.exchange import CHUNK_BYTES, SORT_BYTES, write_runs
+from curate.engine.order_kernel import stable_order
 from curate.engine.tasks import FileRef, Task, canonical_json
 from curate.pipelines.part_texts import chosen_rows
 from curate.pipelines.parts import part_handle, read_batches, read_kept
@@ -39,9 +40,9 @@ def word_fields(*names: str) -> list[pa.Field]:
     return [pa.field(name, pa.uint64(), nullable=False) for name in names]
 
 
-BAND_SORT: Final = ("key", "id_hi", "id_lo", "part", "row")
+BAND_SORT: Final = ("key", "id_hi", "part", "row")
 BAND_ROW: Final = pa.schema(word_fields(*BAND_SORT))
-MEET_SORT: Final = ("key", "new", "id_hi", "id_lo", "part", "row")
+MEET_SORT: Final = ("key", "new", "id_hi", "part", "row")
 MEET_ROW: Final = pa.schema(word_fields(*MEET_SORT))
 """A band of a document of this run (`new` 1) or of an older one (0): older ones come first."""
 
@@ -167,25 +168,45 @@ def read_signed(task: Task, ref: FileRef, wanted: NDArray[Any]) -> Iterator[Sign
 def scatter_bands(task: Task) -> None:
     """Write one row per band for each kept document of one part: of this run, or (in a meeting) of an older one."""
     settings = settings_of(task)
-    part = part_handle(task.settings["part"])
     meets = task.settings.get("new")
+    schema, sort = (BAND_ROW, BAND_SORT) if meets is None else (MEET_ROW, MEET_SORT)
+    constant = {"part": part_handle(task.settings["part"]), "new": meets}
     keep = read_kept(task, task.settings["rows"])
+    width = 8 * len(schema)
 
-    def rows() -> Iterator[pa.RecordBatch]:
+    def chunks() -> Iterator[tuple[Words, Words, Words]]:
+        """Yield band keys, halves of ids and rows of as many documents as are sorted at a time."""
+        waiting: list[tuple[Words, Words, Words]] = []
+        size = 0
         for found in read_signed(task, task.input("signatures"), keep):
             task.stats["documents"] += len(found.row)
             keys = band_keys(found.values, settings) ^ found.scope[:, None]
-            many = keys.size
-            columns: Mapping[str, Words] = {
-                "key": keys.reshape(-1),
-                "id_hi": np.repeat(found.ids[:, 0], settings.bands),
-                "id_lo": np.repeat(found.ids[:, 1], settings.bands),
-                "part": np.full(many, part, np.uint64),
-                "row": np.repeat(found.row, settings.bands).astype(np.uint64),
-                "new": np.full(many, meets or 0, np.uint64),
-            }
-            yield pa.record_batch([pa.array(columns[name]) for name in schema.names], schema=schema)
+            waiting.append((keys, found.ids[:, 0], found.row.astype(np.uint64)))
+            size += keys.size * width
+            if size >= SORT_BYTES:
+                yield _joined(waiting)
+                size = 0
+        if size:
+            yield _joined(waiting)
 
-    schema, sort = (BAND_ROW, BAND_SORT) if meets is None else (MEET_ROW, MEET_SORT)
+    def in_order(keys: Words, ids: Words, rows: Words) -> Iterator[pa.RecordBatch]:
+        # documents in their order, then keys so that equal ones stay in theirs
+        documents, ids = stable_order(ids)
+        order, bands = stable_order(keys[documents].reshape(-1))
+        order //= settings.bands
+        rows = rows[documents]
+        for start in range(0, len(order), CHUNK_BYTES // width):
+            chosen = order[start : start + CHUNK_BYTES // width]
+            columns = {"key": bands[start : start + len(chosen)], "id_hi": ids.take(chosen), "row": rows.take(chosen)}
+            columns |= {name: np.full(len(chosen), constant[name], np.uint64) for name in sort if name in constant}
+            yield pa.record_batch([pa.array(columns[name]) for name in sort], schema=schema)
+
     with task.write("run", "dedup/{key}-{number}.run") as output:
-        output.rows = write_run(output.path, rows(), schema, sort)
+        output.rows = write_runs(output.path, (in_order(*chunk) for chunk in chunks()), schema, sort)
+
+
+def _joined(waiting: list[tuple[Words, Words, Words]]) -> tuple[Words, ...]:
+    """Return the arrays of all these, which are forgotten."""
+    joined = tuple(np.concatenate(arrays) for arrays in zip(*waiting, strict=True))
+    waiting.clear()
+    return joined

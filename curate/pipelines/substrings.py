@@ -31,7 +31,7 @@ from curate.dedup.substring import (
 from curate.engine.exchange import RunWriter, merge, write_run
 from curate.engine.tasks import Task
 from curate.pipelines.cut_files import CutsOfPart, too_little
-from curate.pipelines.cuts import AHEAD_BYTES, COUNT_ROW, count_rows, document_order, frequent_keys
+from curate.pipelines.cuts import COUNT_ROW, count_rows, document_order, frequent_keys
 from curate.pipelines.part_texts import read_texts
 from curate.pipelines.parts import part_handle, read_kept
 from curate.pipelines.standing import read_standing
@@ -129,7 +129,7 @@ def compare_contexts(task: Task) -> None:
     low, high = (int(bound) for bound in task.settings["range"])
 
     def spans() -> Iterator[pa.RecordBatch]:
-        runs = merge([task.uri(ref) for ref in task.inputs("runs")], low, high, AHEAD_BYTES)
+        runs = merge([task.uri(ref) for ref in task.inputs("runs")], low, high)
         with task.folder("dedup") as folder:
             left = os.path.join(folder, "left.run")
             while True:
@@ -144,7 +144,7 @@ def compare_contexts(task: Task) -> None:
                     os.unlink(left)
                 else:
                     os.rename(left, waiting)
-                runs = merge([waiting], ahead_bytes=AHEAD_BYTES)
+                runs = merge([waiting])
 
     def compared(runs: Iterator[pa.RecordBatch], left: str) -> Iterator[pa.RecordBatch]:
         """Yield the repeats of runs, and write what is left over to a file, if anything is."""

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate import storage
-from curate.engine.exchange import RunReader, merge, write_merged, write_run
+from curate.engine.exchange import merge, write_merged, write_run
 from curate.engine.tasks import FileRef, Task
 from curate.errors import RecipeError
 from curate.pipelines import mixing
@@ -168,13 +168,11 @@ def read_words(uris: Sequence[str], least: int) -> tuple[pa.Array, NDArray[np.in
     """Return the words (large_binary) of run files that occur at least so often, and their counts (int64, 1:1)."""
     words, counts = [pa.array([], pa.large_binary())], [np.empty(0, np.int64)]
     for uri in uris:
-        reader = RunReader(uri)
-        for batch in reader.read():
+        for batch in merge([uri]):
             # what a filter returns is a copy, so that blocks of which little is needed are not held
             common = batch.filter(pc.greater_equal(batch.column("count"), least))
             words.append(common.column("word"))
             counts.append(common.column("count").to_numpy())
-        reader.close()
     return pa.concat_arrays(words), np.concatenate(counts)
 
 

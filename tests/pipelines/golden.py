@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from curate.engine.exchange import RunReader
+from curate.engine.exchange import RunReader, merge
 from curate.engine.ledger import Ledger
 from curate.pipelines.recipe import load_recipe
 from curate.pipelines.run import Options, run
@@ -36,8 +36,7 @@ def content(path: pathlib.Path) -> bytes:
     if path.suffix == ".parquet":
         return table_bytes(pq.read_table(path))
     if path.suffix == ".run":
-        reader = RunReader(str(path))
-        return table_bytes(pa.Table.from_batches(list(reader.read()), schema=reader.schema))
+        return table_bytes(pa.Table.from_batches(list(merge([str(path)])), schema=RunReader(str(path)).schema))
     if path.suffix == ".arrow":
         with pa.memory_map(str(path)) as source:
             return table_bytes(pa.ipc.open_file(source).read_all())

@@ -40,7 +40,7 @@ def plain_stars(rows: list[Row], *, meets: bool) -> set[tuple[int, int, int]]:
         if not meets and len(bucket) == 1:
             continue
         root = bucket[0][1]
-        roles = [new if meets else int(at > 0) for at, (new, _) in enumerate(bucket)]
+        roles = [new if meets else int(identity != root) for new, identity in bucket]
         asked |= {(identity, root, role) for (_, identity), role in zip(bucket, roles, strict=True)}
     return asked
 
@@ -57,10 +57,10 @@ def test_stars_are_the_same_in_any_chunks(rows: list[Row], cuts: list[int], meet
         if not len(part):
             continue
         held = np.concatenate([waiting, part])
-        chunk = {"key": held[:, 0], "new": held[:, 1], "id": held[:, 2]}
+        chunk = {"key": held[:, 0], "new": held[:, 1], "id_hi": held[:, 2]}
         found, heads, role, left = bucket_members(chunk, meets=meets)
         asked |= set(
-            zip(chunk["id"][found].tolist(), chunk["id"][heads].tolist(), role.astype(int).tolist(), strict=True)
+            zip(chunk["id_hi"][found].tolist(), chunk["id_hi"][heads].tolist(), role.astype(int).tolist(), strict=True)
         )
         waiting = held[left]
     assert asked == plain_stars(rows, meets=meets)
