@@ -185,8 +185,8 @@ def shingle_document(data: Bytes, unit: int, tables: Tables, scratch: Scratch) -
 def sort_unique(scratch: Scratch, count: int, result: Hashes) -> int:
     """Write the first `count` hashes to `result`, sorted and each once; return how many these are.
 
-    One counting pass by leading bits leaves hardly more than a hash in a bucket; insertion sorts what is left. Where buckets are larger,
-    or there are more hashes than buckets for them, a radix sort follows: linear for any input.
+    One counting pass by leading bits leaves a hash or none in most buckets, and insertion sorts the rest. Where buckets
+    are larger, or there are more hashes than buckets for them, a radix sort follows: linear for any input.
     """
     hashes, spare = scratch.hashes, scratch.spare
     if count >= FEW:

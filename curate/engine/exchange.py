@@ -2,9 +2,9 @@
 
 Rows are Arrow batches whose sort columns are uint64; the first one is the routing key, so a partition is a range of it,
 and (partition, key) order is key order. A run file holds blocks of sorted rows and a footer with the sort columns of
-each block's first row, so a reducer reads one contiguous range per file. Merging reads blocks, never whole ranges: a key
-with a billion rows needs no more memory than one with two. Rows that are equal in
-all sort columns have no order among them: a stage that needs one sorts by more columns.
+each block's first row, so a reducer reads one contiguous range per file. Merging reads blocks, never whole ranges: a
+key with a billion rows needs no more memory than one with two. Rows that are equal in all sort columns have no order
+among them: a stage that needs one sorts by more columns.
 
 File layout: blocks (Arrow IPC record batch messages), then a JSON footer {schema, blocks}, its length (8 bytes, little
 endian), and the magic.
@@ -29,7 +29,7 @@ from curate import storage
 from curate.engine.order_kernel import equal_runs, order_ties, stable_order
 from curate.errors import InputError
 
-MAGIC: Final = b"CURATEX1"
+MAGIC: Final = b"CURATEX2"
 BLOCK_BYTES: Final = 128 << 10
 CHUNK_BYTES: Final = 1 << 20
 SORT_BYTES: Final = 16 << 20
@@ -315,9 +315,7 @@ def _count_until(batch: pa.RecordBatch, sort: Sequence[str], bound: tuple[int, .
     return high
 
 
-def _joined(
-    heads: list[list[pa.RecordBatch]], sort: Sequence[str]
-) -> tuple[pa.RecordBatch, NDArray[np.int64] | None]:
+def _joined(heads: list[list[pa.RecordBatch]], sort: Sequence[str]) -> tuple[pa.RecordBatch, NDArray[np.int64] | None]:
     """Return the rows of some files and their order. `heads` is emptied, so that nothing holds blocks any longer."""
     one_file = len(heads) == 1
     batches = [batch for head in heads for batch in head]

@@ -7,7 +7,7 @@ one row loads as a `datasketch.MinHash` (`curate.dedup.minhash.to_datasketch`). 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any, Final, NamedTuple
 
@@ -165,6 +165,14 @@ def read_signed(task: Task, ref: FileRef, wanted: NDArray[Any]) -> Iterator[Sign
         yield batch if len(index) == len(batch.row) else batch.take(index)
 
 
+class Banded(NamedTuple):
+    """Documents and the keys of their bands: `keys` uint64 [rows, bands], `ids` and `row` uint64 [rows]."""
+
+    keys: Words
+    ids: Words
+    row: Words
+
+
 def scatter_bands(task: Task) -> None:
     """Write one row per band for each kept document of one part: of this run, or (in a meeting) of an older one."""
     settings = settings_of(task)
@@ -172,41 +180,38 @@ def scatter_bands(task: Task) -> None:
     schema, sort = (BAND_ROW, BAND_SORT) if meets is None else (MEET_ROW, MEET_SORT)
     constant = {"part": part_handle(task.settings["part"]), "new": meets}
     keep = read_kept(task, task.settings["rows"])
-    width = 8 * len(schema)
+    slice_rows = CHUNK_BYTES // (8 * len(schema))
 
-    def chunks() -> Iterator[tuple[Words, Words, Words]]:
-        """Yield band keys, halves of ids and rows of as many documents as are sorted at a time."""
-        waiting: list[tuple[Words, Words, Words]] = []
-        size = 0
+    def banded() -> Iterator[Banded]:
         for found in read_signed(task, task.input("signatures"), keep):
             task.stats["documents"] += len(found.row)
             keys = band_keys(found.values, settings) ^ found.scope[:, None]
-            waiting.append((keys, found.ids[:, 0], found.row.astype(np.uint64)))
-            size += keys.size * width
-            if size >= SORT_BYTES:
-                yield _joined(waiting)
-                size = 0
-        if size:
-            yield _joined(waiting)
+            yield Banded(keys, found.ids[:, 0], found.row.astype(np.uint64))
 
-    def in_order(keys: Words, ids: Words, rows: Words) -> Iterator[pa.RecordBatch]:
-        # documents in their order, then keys so that equal ones stay in theirs
-        documents, ids = stable_order(ids)
-        order, bands = stable_order(keys[documents].reshape(-1))
+    def in_order(chunk: Banded) -> Iterator[pa.RecordBatch]:
+        # documents in their order, then keys of which equal ones stay in theirs
+        documents, ids = stable_order(chunk.ids)
+        order, keys = stable_order(chunk.keys[documents].reshape(-1))
         order //= settings.bands
-        rows = rows[documents]
-        for start in range(0, len(order), CHUNK_BYTES // width):
-            chosen = order[start : start + CHUNK_BYTES // width]
-            columns = {"key": bands[start : start + len(chosen)], "id_hi": ids.take(chosen), "row": rows.take(chosen)}
+        row = chunk.row[documents]
+        for start in range(0, len(order), slice_rows):
+            chosen = order[start : start + slice_rows]
+            columns = {"key": keys[start : start + slice_rows], "id_hi": ids.take(chosen), "row": row.take(chosen)}
             columns |= {name: np.full(len(chosen), constant[name], np.uint64) for name in sort if name in constant}
             yield pa.record_batch([pa.array(columns[name]) for name in sort], schema=schema)
 
     with task.write("run", "dedup/{key}-{number}.run") as output:
-        output.rows = write_runs(output.path, (in_order(*chunk) for chunk in chunks()), schema, sort)
+        chunks = _chunks(banded(), SORT_BYTES // (8 * len(schema)))
+        output.rows = write_runs(output.path, map(in_order, chunks), schema, sort)
 
 
-def _joined(waiting: list[tuple[Words, Words, Words]]) -> tuple[Words, ...]:
-    """Return the arrays of all these, which are forgotten."""
-    joined = tuple(np.concatenate(arrays) for arrays in zip(*waiting, strict=True))
-    waiting.clear()
-    return joined
+def _chunks(batches: Iterator[Banded], most_keys: int) -> Iterator[Banded]:
+    """Join batches until they have so many keys."""
+    waiting: list[Banded] = []
+    for batch in batches:
+        waiting.append(batch)
+        if sum(one.keys.size for one in waiting) >= most_keys:
+            yield Banded(*map(np.concatenate, zip(*waiting, strict=True)))
+            waiting.clear()
+    if waiting:
+        yield Banded(*map(np.concatenate, zip(*waiting, strict=True)))

@@ -154,3 +154,13 @@ def test_equal_rows_of_many_files_all_arrive(tmp_path: pathlib.Path, monkeypatch
         paths.append(str(tmp_path / f"{number}.run"))
         exchange.write_run(paths[-1], [batch([(n, n % 3) for n in range(200)])], SCHEMA, SORT)
     assert pairs(list(exchange.merge(paths))) == sorted((n, n % 3) for n in range(200) for _ in paths)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 7])
+def test_sorted_runs_become_one_file(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr(exchange, "MAX_SPILLS", 2)
+    rows = [[(key, run) for key in range(run, 100, 3)] for run in range(count)]
+    runs = ([batch(run[:10]), batch(run[10:])] for run in rows)
+    assert exchange.write_runs(str(tmp_path / "one.run"), runs, SCHEMA, SORT) == sum(map(len, rows))
+    assert pairs(list(exchange.merge([str(tmp_path / "one.run")]))) == sorted(itertools.chain(*rows))
+    assert [path.name for path in tmp_path.iterdir()] == ["one.run"]
