@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             console.print(f"\n[bold]{name}[/bold]")
             runs = min(options.runs, getattr(module, "RUNS", options.runs))
             try:
-                samples = run_rounds(module.SIDES, inputs, runs, console.print)
+                samples = run_rounds(module.SIDES, inputs, runs, console.print, once=getattr(module, "ONCE", ()))
                 rows = module.rows(samples)
             except SideError as error:
                 console.print(f"[red]{name} failed[/red]", style=None)

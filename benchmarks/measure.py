@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -135,9 +135,15 @@ def run_side(function: str, inputs: Inputs, options: dict[str, Any] | None = Non
 
 
 def run_rounds(
-    sides: dict[str, str], inputs: Inputs, runs: int, tell: Callable[[str], None], options: dict[str, Any] | None = None
+    sides: dict[str, str],
+    inputs: Inputs,
+    runs: int,
+    tell: Callable[[str], None],
+    options: dict[str, Any] | None = None,
+    once: Collection[str] = (),
 ) -> dict[str, list[Sample]]:
-    """Run every side `runs` times, interleaved (A B A B), so that what else the machine does falls on all of them.
+    """Run every side `runs` times, those of `once` in the first round alone, interleaved (A B A B), so that what else
+    the machine does falls on all of them.
 
     Return the samples by side; a side that cannot run here is told of and has none.
     """
@@ -145,7 +151,7 @@ def run_rounds(
     skipped: set[str] = set()
     for number in range(runs):
         for name, function in sides.items():
-            if name in skipped:
+            if name in skipped or (number and name in once):
                 continue
             try:
                 sample = run_side(function, inputs, options)
