@@ -15,13 +15,21 @@ from curate.text.compiled import Ints, Words, cached, compiled, source_digest
 
 
 class Components(NamedTuple):
-    """Every node that has an edge, and the smallest node of its component (its own id for the smallest itself).
+    """Every node that has an edge, and the smallest node of its component (the smallest itself has its own place).
 
-    nodes uint64 [nodes, 2], 128-bit ids as big-endian words, ascending, each once; labels uint64 [nodes, 2].
+    nodes uint64 [nodes, 2], 128-bit ids as big-endian words, ascending, each once; places of nodes, all int64: smallest
+    [nodes], and of both ends of each edge, left and right [edges].
     """
 
     nodes: Words
-    labels: Words
+    smallest: Ints
+    left: Ints
+    right: Ints
+
+    @property
+    def labels(self) -> Words:
+        """The smallest node of each node's component, uint64 [nodes, 2]."""
+        return self.nodes[self.smallest]
 
 
 def components(left: Words, right: Words) -> Components:
@@ -35,7 +43,7 @@ def components(left: Words, right: Words) -> Components:
     edges = len(left)
     parents = np.arange(len(nodes), dtype=np.int64)
     _JOIN(places[:edges], places[edges:], parents)
-    return Components(nodes, nodes[parents])
+    return Components(nodes, parents, places[:edges], places[edges:])
 
 
 def _compact(ids: Words) -> tuple[Words, Ints]:

@@ -155,7 +155,11 @@ class RunReader:
         start, end = self.offsets[blocks.start], self.offsets[blocks.stop]
         data = pa.py_buffer(self._stream.read_at(end - start, start))
         spans = itertools.pairwise(offset - start for offset in self.offsets[blocks.start : blocks.stop + 1])
-        found = (self._cut(pa.ipc.read_record_batch(data[begin:end], self.schema), low, high) for begin, end in spans)
+        found = [pa.ipc.read_record_batch(data[begin:end], self.schema) for begin, end in spans]
+        for at, number in enumerate(blocks):
+            ends_before = number + 1 < len(self.first) and self.first[number + 1][0] < high
+            if self.first[number][0] < low or not ends_before:
+                found[at] = self._cut(found[at], low, high)
         return [batch for batch in found if len(batch)]
 
     def _cut(self, batch: pa.RecordBatch, low: int, high: int) -> pa.RecordBatch:
@@ -174,16 +178,29 @@ def write_run(
     batches: Iterable[pa.RecordBatch],
     schema: pa.Schema,
     sort: Sequence[str],
-    sort_bytes: int = SORT_BYTES,
+    *,
+    distinct: bool = False,
 ) -> int:
-    """Sort `batches` into a run file at the local `path` in bounded memory and return the number of rows. Up to
-    `sort_bytes` are sorted at a time."""
-    return write_runs(path, _sorted_runs(batches, schema, sort, sort_bytes), schema, sort)
+    """Sort `batches` into a run file at the local `path` in bounded memory and return the number of rows: up to
+    `SORT_BYTES` are sorted at a time. With ``distinct`` one of several equal rows is written; `sort` is all columns."""
+    runs = _sorted_runs(batches, schema, sort)
+    return write_runs(path, map(_distinct, runs) if distinct else runs, schema, sort, distinct=distinct)
 
 
-def write_runs(path: str, runs: Iterable[Iterable[pa.RecordBatch]], schema: pa.Schema, sort: Sequence[str]) -> int:
+def write_runs(
+    path: str,
+    runs: Iterable[Iterable[pa.RecordBatch]],
+    schema: pa.Schema,
+    sort: Sequence[str],
+    *,
+    distinct: bool = False,
+) -> int:
     """Write runs of batches, each of which is sorted, to one run file at the local `path` and return the number of
     rows. All but a single one are spilled beside `path` and merged, 64 at a time."""
+
+    def merged(paths: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        return _distinct(merge(paths)) if distinct else merge(paths)
+
     spills: list[str] = []
     named = itertools.count()
     try:
@@ -195,11 +212,11 @@ def write_runs(path: str, runs: Iterable[Iterable[pa.RecordBatch]], schema: pa.S
             return rows
         while len(spills) > MAX_SPILLS:
             spills.append(f"{path}.{next(named)}.tmp")
-            write_merged(spills[-1], merge(spills[:MAX_SPILLS]), schema, sort)
+            write_merged(spills[-1], merged(spills[:MAX_SPILLS]), schema, sort)
             for spill in spills[:MAX_SPILLS]:
                 os.unlink(spill)
             del spills[:MAX_SPILLS]
-        return write_merged(path, merge(spills), schema, sort)
+        return write_merged(path, merged(spills), schema, sort)
     finally:
         for spill in spills:
             if os.path.exists(spill):
@@ -215,15 +232,28 @@ def write_merged(path: str, batches: Iterable[pa.RecordBatch], schema: pa.Schema
     return writer.rows
 
 
+def _distinct(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield sorted rows, one of several that are equal."""
+    last: list[Any] = []
+    for batch in batches:
+        columns = [_column(batch, name) for name in batch.schema.names]
+        fresh = np.zeros(len(batch), dtype=bool)
+        fresh[0] = last != [column[0] for column in columns]
+        for column in columns:
+            fresh[1:] |= column[1:] != column[:-1]
+        last = [column[-1] for column in columns]
+        yield batch if fresh.all() else batch.filter(pa.array(fresh))
+
+
 def _sorted_runs(
-    batches: Iterable[pa.RecordBatch], schema: pa.Schema, sort: Sequence[str], sort_bytes: int
+    batches: Iterable[pa.RecordBatch], schema: pa.Schema, sort: Sequence[str]
 ) -> Iterator[Iterator[pa.RecordBatch]]:
     pending: list[pa.RecordBatch] = []
     size = 0
     for batch in batches:
         pending.append(batch)
         size += batch.nbytes
-        if size >= sort_bytes:
+        if size >= SORT_BYTES:
             yield _sorted(pending, schema, sort)
             size = 0
     if pending:

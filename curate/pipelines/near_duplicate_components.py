@@ -41,13 +41,13 @@ def join_components(task: Task) -> None:
     leaders = np.stack([edge["leader_id_hi"], edge["leader_id_lo"]], axis=1)
     members = np.stack([edge["id_hi"], edge["id_lo"]], axis=1)
     found = components(leaders, members)
-    known = _keys(found.nodes)
-    ends = np.searchsorted(known, _keys(leaders)), np.searchsorted(known, _keys(members))
-    node: Columns = {name: np.zeros(len(known), dtype=np.uint64) for name in NODE}
+    ends = found.left, found.right
+    node: Columns = {name: np.zeros(len(found.nodes), dtype=np.uint64) for name in NODE}
     for at, prefix in zip(ends, ("leader_", ""), strict=True):
         for name in node:
             node[name][at] = edge[prefix + name]
-    number = np.unique(_keys(found.labels), return_inverse=True)[1]
+    own = np.arange(len(found.nodes))
+    number = (np.cumsum(found.smallest == own) - 1)[found.smallest]
     sizes = np.bincount(number)
     for size, count in enumerate(np.bincount(sizes)):
         if count:
@@ -56,14 +56,14 @@ def join_components(task: Task) -> None:
     similarity = _similarity_to_best(best[number], *ends, edge["similarity"])
     settled = (np.bincount(number, weights=~np.isnan(similarity)) == sizes)[number]
     with task.write("run", "dedup/{key}-{number}.run") as output:
-        drop = np.flatnonzero(settled & (best[number] != np.arange(len(known))))
+        drop = np.flatnonzero(settled & (best[number] != own))
         heads = best[settled[best]]
         theirs = {name: column[best[number[drop]]] for name, column in node.items()}
         gone, kept = ({name: column[at] for name, column in node.items()} for at in (drop, heads))
         changes = changes_of(gone, theirs, similarity[drop], kept, sizes[number[heads]] - 1)
         output.rows = write_run(output.path, [changes], CHANGE_ROW, CHANGE_SORT)
     asked = np.flatnonzero(~settled)
-    labels = found.labels[asked]
+    labels = found.nodes[found.smallest[asked]]
     _ask(task, iter([_requests(node["part"][asked], node["row"][asked], labels[:, 0], labels[:, 1])]))
 
 
@@ -84,11 +84,6 @@ def _similarity_to_best(best: Index, left: Index, right: Index, similarity: NDAr
         told[node[known]] = similarity[known]
     told[best] = 1.0
     return told
-
-
-def _keys(ids: NDArray[np.uint64]) -> NDArray[np.bytes_]:
-    """Return ids (uint64 [rows, 2]) as sortable bytes [rows] of one length."""
-    return np.ascontiguousarray(ids.astype(">u8")).view("S16").reshape(-1)
 
 
 def link_edges(task: Task) -> None:

@@ -41,8 +41,6 @@ Columns = dict[str, Any]
 Index = NDArray[np.int64]
 
 CHUNK_BYTES: Final = 2 << 20
-REQUEST_BYTES: Final = 8 << 20
-"""Bytes of requests that are sorted at a time, beside chunks of the bands."""
 STAR: Final = ("star_hi", "star_lo", "scope")
 """What a star is known by. Its key alone could bring documents of two scopes together, once in 2⁶⁴."""
 EDGE_SORT: Final = ("leader_id_hi", "leader_id_lo", "id_hi", "id_lo")
@@ -79,7 +77,7 @@ def find_stars(task: Task) -> None:
             waiting = {name: column[open_rows] for name, column in rows.items()}
 
     with task.write("requests", "dedup/{key}-requests-{number}.run") as output:
-        output.rows = write_run(output.path, requests(), REQUEST_ROW, REQUEST_SORT, REQUEST_BYTES)
+        output.rows = write_run(output.path, requests(), REQUEST_ROW, REQUEST_SORT, distinct=True)
 
 
 def _shared(keys: NDArray[np.uint64]) -> Index:

@@ -32,7 +32,7 @@ STAGES: Final[Mapping[str, Stage]] = {
     "duplicates.apply": Stage("curate.pipelines.duplicates:apply_duplicates", "reduce", 2),
     "minhash.sign": Stage("curate.pipelines.signatures:sign", "map", 3, MINHASH),
     "minhash.bands": Stage("curate.pipelines.signatures:scatter_bands", "scatter", 3, MINHASH),
-    "minhash.stars": Stage("curate.pipelines.near_duplicates:find_stars", "reduce", 4),
+    "minhash.stars": Stage("curate.pipelines.near_duplicates:find_stars", "reduce", 5),
     "minhash.sets": Stage("curate.pipelines.near_duplicate_sets:send_sets", "scatter", 6),
     "minhash.compare": Stage("curate.pipelines.near_duplicates:compare", "reduce", 4),
     "minhash.components": Stage("curate.pipelines.near_duplicate_components:join_components", "reduce", 4),

@@ -20,11 +20,14 @@ EDGES = st.lists(st.tuples(NODE, NODE), max_size=25)
 
 def found(edges: list[tuple[Node, Node]]) -> dict[Node, Node]:
     sides = np.array(edges, dtype=np.uint64).reshape(-1, 2, 2)
-    return as_dict(components(sides[:, 0], sides[:, 1]))
+    result = components(sides[:, 0], sides[:, 1])
+    assert np.array_equal(result.nodes[result.left], sides[:, 0])
+    assert np.array_equal(result.nodes[result.right], sides[:, 1])
+    return as_dict(result)
 
 
 def as_dict(result: Components) -> dict[Node, Node]:
-    nodes, labels = (list(map(tuple, side.tolist())) for side in result)
+    nodes, labels = (list(map(tuple, side.tolist())) for side in (result.nodes, result.labels))
     assert nodes == sorted(set(nodes))
     return dict(zip(nodes, labels, strict=True))
 

@@ -54,7 +54,7 @@ def labels_in_memory(edges: list[tuple[int, int]]) -> dict[int, int]:
     links = links_of(edges)
     ends = [np.stack([links[f"{side}_hi"], links[f"{side}_lo"]], axis=1) for side in ("node", "other")]
     found = components(*ends)
-    nodes, labels = ((words[:, 0] * 4 + words[:, 1]).tolist() for words in found)
+    nodes, labels = ((words[:, 0] * 4 + words[:, 1]).tolist() for words in (found.nodes, found.labels))
     return dict(zip(nodes, labels, strict=True))
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import pathlib
+import tempfile
 import tracemalloc
 
 import numpy as np
@@ -164,3 +165,17 @@ def test_sorted_runs_become_one_file(tmp_path: pathlib.Path, monkeypatch: pytest
     assert exchange.write_runs(str(tmp_path / "one.run"), runs, SCHEMA, SORT) == sum(map(len, rows))
     assert pairs(list(exchange.merge([str(tmp_path / "one.run")]))) == sorted(itertools.chain(*rows))
     assert [path.name for path in tmp_path.iterdir()] == ["one.run"]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), max_size=80), st.integers(1, 30))
+def test_equal_rows_are_written_once_if_asked_for(rows: list[tuple[int, int]], size: int) -> None:
+    schema = pa.schema(list(SCHEMA)[:2])
+    batches = [batch(rows[at : at + size]).select(SORT) for at in range(0, len(rows), size)]
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setattr(exchange, "SORT_BYTES", 500)
+        patch.setattr(exchange, "CHUNK_BYTES", 100)
+        patch.setattr(exchange, "MAX_SPILLS", 2)
+        path = f"{folder}/distinct.run"
+        assert exchange.write_run(path, batches, schema, SORT, distinct=True) == len(set(rows))
+        assert pairs(list(exchange.merge([path]))) == sorted(set(rows))
