@@ -121,6 +121,8 @@ def show_samples(console: Console, samples: Sequence[Sample]) -> None:
 
 def show_lookup(console: Console, found: Sequence[Lookup]) -> None:
     """Print each text that was looked up, and the documents of the run that are near to it."""
+    if not found:
+        show_line(console, "no texts to look up: the files hold none")
     for one in found:
         told = "too short to compare" if one.short else counted(one.found, "near-duplicate")
         show_line(console, f"{printable(one.text)}: {told}", "bold" if one.found else "")

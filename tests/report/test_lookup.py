@@ -165,3 +165,10 @@ def test_of_several_steps_one_is_to_be_named(finished: pathlib.Path, tmp_path: p
 def test_nothing_to_look_up_finds_nothing(finished: pathlib.Path) -> None:
     assert look_up(str(finished), []) == []
     assert np.isfinite([one.bytes for one in look_up(str(finished), [("x", "")])]).all()
+
+
+def test_a_file_without_texts_is_told_of(finished: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "none.jsonl"
+    path.write_text("")
+    done = CliRunner().invoke(app, ["dedup", "lookup", str(finished), str(path)])
+    assert (done.exit_code, done.stdout) == (0, "no texts to look up: the files hold none\n")
