@@ -121,6 +121,7 @@ def dedup_lookup(
     """Find near-duplicates of new texts among the documents of a finished run, by its stored signatures."""
     from curate.report import show
     from curate.report.lookup import look_up, read_texts_to_look_up
+    from curate.report.terminal import counted
 
     tally: Counter[str] = Counter()
     found = look_up(run, read_texts_to_look_up(texts, tally), step=step, threshold=threshold, number=number)
@@ -130,4 +131,4 @@ def dedup_lookup(
         show.show_lookup(console(), found)
     for reason, count in sorted(tally.items()):
         if reason.startswith("error."):
-            show.show_line(console(stderr=True), f"{count} records could not be read: {reason}", "yellow")
+            show.show_line(console(stderr=True), f"{counted(count, 'record')} could not be read: {reason}", "yellow")

@@ -90,7 +90,8 @@ def _remote(root: str, query: str) -> pafs.FileSystem:
 
 
 def filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
-    """Return the file system of `uri` and the path of `uri` in it. Raises RecipeError if there is none."""
+    """Return the file system of `uri` and the path of `uri` in it. Raises RecipeError if there is none, RetryableError
+    if remote storage cannot be reached."""
     if not _is_utf8(uri):
         raise RecipeError(f"{_readable(shown(uri))}: the name is not UTF-8; rename it")
     if is_local(uri):
@@ -101,10 +102,12 @@ def filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
     # a file system is built once per bucket: building one costs a region look-up
     try:
         system = _remote(f"{scheme}://{bucket}", query)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         root = f"{scheme}://{bucket}"
         # Arrow repeats the URI, and its user part and query may hold keys
         why = str(error).partition("\n")[0].replace(root + query, shown(root)).replace(root, shown(root))
+        if isinstance(error, OSError):  # the bucket's region is asked for
+            raise RetryableError(f"{shown(uri)}: {why}") from None
         raise RecipeError(f"{shown(uri)}: no such storage ({why}); use a local path, s3:// or gs://") from None
     bucket = bucket.rpartition("@")[2]
     return system, f"{bucket}/{path}" if scheme in {"s3", "gs", "gcs"} else f"/{path}"

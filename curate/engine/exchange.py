@@ -155,7 +155,10 @@ class RunReader:
         start, end = self.offsets[blocks.start], self.offsets[blocks.stop]
         data = pa.py_buffer(self._stream.read_at(end - start, start))
         spans = itertools.pairwise(offset - start for offset in self.offsets[blocks.start : blocks.stop + 1])
-        found = [pa.ipc.read_record_batch(data[begin:end], self.schema) for begin, end in spans]
+        parts = [data[begin:end] for begin, end in spans]
+        if len(parts) > 1:
+            parts[-1] = pa.py_buffer(parts[-1].to_pybytes())  # it may have to wait, and must not hold the others
+        found = [pa.ipc.read_record_batch(part, self.schema) for part in parts]
         for at, number in enumerate(blocks):
             ends_before = number + 1 < len(self.first) and self.first[number + 1][0] < high
             if self.first[number][0] < low or not ends_before:

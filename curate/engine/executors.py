@@ -53,12 +53,13 @@ class InlineExecutor:
     def __init__(self) -> None:
         self._queue: deque[Job] = deque()
         self._label = ""
-        self._froze = not gc.get_freeze_count()
-        if self._froze:
-            gc.freeze()
+        self._froze = False
 
     def submit(self, job: Job) -> None:
         """Queue a job."""
+        if not self._froze and not gc.get_freeze_count():  # not before: a plan makes an executor and gives it no job
+            gc.freeze()
+            self._froze = True
         self._queue.append(job)
 
     def wait(self) -> list[tuple[Job, dict[str, Any]]]:

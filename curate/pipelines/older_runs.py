@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from curate import storage
 from curate.dedup.minhash import MINHASH, SCHEME, MinHashSettings
 from curate.engine.tasks import FileRef, canonical_json, hash_json
-from curate.errors import InputError, RecipeError
+from curate.errors import InputError, RecipeError, RetryableError
 from curate.pipelines.recipe import DedupStep, Recipe, resolve_steps, view_names
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def older_mistakes(recipe: Recipe) -> list[str]:
             try:
                 older = read_signature_manifest(run, step.name)
                 problem = _differences(recipe, step, older) or _missing(older)
-            except (RecipeError, InputError) as error:
+            except (RecipeError, InputError, RetryableError) as error:
                 problem = str(error).removeprefix(f"{storage.shown(run)}: ")
             if problem:
                 mistakes.append(f"dedup.{step.name}.against: {storage.shown(run)}: {problem}")

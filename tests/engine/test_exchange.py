@@ -179,3 +179,30 @@ def test_equal_rows_are_written_once_if_asked_for(rows: list[tuple[int, int]], s
         path = f"{folder}/distinct.run"
         assert exchange.write_run(path, batches, schema, SORT, distinct=True) == len(set(rows))
         assert pairs(list(exchange.merge([path]))) == sorted(set(rows))
+
+
+def test_rows_that_wait_hold_their_own_block_alone(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "BLOCK_BYTES", 1000)
+    paths = []
+    for number in range(4):  # dense keys, and a last one far away, for which the others would be held
+        paths.append(str(tmp_path / f"{number}.run"))
+        rows = [*((number * 10_000 + at, at) for at in range(4000)), ((1 << 63) + number, 0)]
+        exchange.write_run(paths[-1], [batch(rows)], SCHEMA, SORT)
+    held: list[pa.RecordBatch] = []
+    split = exchange._split
+
+    def watched(rows: list[pa.RecordBatch], *others: object) -> list[pa.RecordBatch]:
+        heads = split(rows, *others)  # type: ignore[arg-type]
+        held.extend(rows)
+        return heads
+
+    monkeypatch.setattr(exchange, "_split", watched)
+    assert len(pairs(list(exchange.merge(paths, chunk_bytes=100_000)))) == 16_004
+    roots = []
+    for rows in held:
+        buffer = rows.column(0).buffers()[1]
+        while buffer.parent is not None:
+            buffer = buffer.parent
+        roots.append(buffer.size)
+    assert roots
+    assert max(roots) < 2000
