@@ -1,13 +1,15 @@
 """The exchange: the only global step. Scatter sorts rows by key into run files, reduce merges key ranges of many.
 
 Rows are Arrow batches whose sort columns are uint64; the first one is the routing key, so a partition is a range of it,
-and (partition, key) order is key order. A run file holds blocks of sorted rows and a footer with the sort columns of
+and (partition, key) order is key order. A run file holds blocks of sorted rows and an index with the sort columns of
 each block's first row, so a reducer reads one contiguous range per file. Merging reads blocks, never whole ranges: a
 key with a billion rows needs no more memory than one with two. Rows that are equal in all sort columns have no order
 among them: a stage that needs one sorts by more columns.
 
-File layout: blocks (Arrow IPC record batch messages), then a JSON footer {schema, blocks}, its length (8 bytes, little
-endian), and the magic.
+File layout: blocks (Arrow IPC record batch messages); the index, a row of uint64 for each block, where it begins and
+the sort columns of its first row, and one for the end with those of the last row; a JSON footer {schema, sort, rows,
+index, keys, last}, its length (8 bytes, little endian), and the magic. `keys` are the routing keys of every 1,024th
+block, so that a reader takes from the index what concerns its range, however large the file.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import itertools
 import json
 import os
 import struct
+from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
@@ -33,6 +36,7 @@ MAGIC: Final = b"CURATEX2"
 BLOCK_BYTES: Final = 128 << 10
 CHUNK_BYTES: Final = 1 << 20
 SORT_BYTES: Final = 16 << 20
+INDEX_STEP: Final = 1024
 MAX_SPILLS: Final = 64
 MIN_SEGMENT_BYTES: Final = 64 << 10
 MAX_FAN_IN: Final = 256
@@ -89,9 +93,8 @@ class RunWriter:
         self._stream = open(path, "wb")  # noqa: SIM115 - closed by close(), which writes the footer
         self._schema = schema
         self._sort = list(sort)
-        self._offsets: list[int] = [0]
-        self._first: list[list[str]] = []
-        self._last = 0
+        self._index = array("Q")
+        self._last = [0] * len(sort)
         self.rows = 0
         self.bytes = 0
 
@@ -102,22 +105,26 @@ class RunWriter:
         columns = [_column(batch, name) for name in self._sort]
         rows = -(-batch.num_rows // max(1, min(batch.num_rows, round(batch.nbytes / BLOCK_BYTES))))
         for start in range(0, batch.num_rows, rows):
-            self._first.append([str(column[start]) for column in columns])
+            self._index.extend([self._stream.tell(), *(int(column[start]) for column in columns)])
             self._stream.write(batch.slice(start, rows).serialize())  # a message holds its own rows alone
-            self._offsets.append(self._stream.tell())
-        self._last = int(columns[0][-1])
+        self._last = [int(column[-1]) for column in columns]
         self.rows += batch.num_rows
 
     def close(self) -> None:
-        """Write the footer."""
+        """Write the index and the footer."""
+        at = self._stream.tell()
+        width = 1 + len(self._sort)
+        keys = self._index[1 :: width * INDEX_STEP]
+        self._index.extend([at, *self._last])
+        self._stream.write(np.array(self._index, dtype="<u8").tobytes())
         footer = json.dumps(
             {
                 "schema": base64.b64encode(self._schema.serialize()).decode(),
                 "sort": self._sort,
                 "rows": self.rows,
-                "offsets": self._offsets,
-                "first": self._first,
-                "last": str(self._last),
+                "index": at,
+                "keys": [str(key) for key in keys],
+                "last": str(self._last[0]),
             }
         ).encode()
         self._stream.write(footer + struct.pack("<Q", len(footer)) + MAGIC)
@@ -126,7 +133,7 @@ class RunWriter:
 
 
 class RunReader:
-    """Reads key ranges of one run file. `first`: the sort columns of the first row of each block."""
+    """Reads key ranges of one run file."""
 
     def __init__(self, uri: str) -> None:
         self._stream = storage.open_input(uri)
@@ -139,29 +146,40 @@ class RunReader:
         self.schema: pa.Schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(footer["schema"])))
         self.sort: list[str] = footer["sort"]
         self.rows: int = footer["rows"]
-        self.offsets: list[int] = footer["offsets"]
-        self.first = [tuple(map(int, first)) for first in footer["first"]]
+        self._at: int = footer["index"]
+        self._blocks = (size - 16 - length - self._at) // (8 * (1 + len(self.sort))) - 1
+        self._keys = [int(key) for key in footer["keys"]]
         self._last = int(footer["last"])
 
-    def blocks(self, low: int = 0, high: int = KEY_SPAN) -> range:
-        """Return the blocks that may hold rows whose routing key is in [low, high)."""
+    def index(self, low: int = 0, high: int = KEY_SPAN) -> NDArray[np.uint64]:
+        """Return the rows of the index for the blocks that may hold routing keys in [low, high), and the one after
+        them: uint64 [blocks + 1, 1 + sort columns]."""
+        width = 1 + len(self.sort)
         if self.rows == 0 or self._last < low:
-            return range(0)
-        keys = [first[0] for first in self.first]
-        return range(max(0, bisect_left(keys, low) - 1), bisect_left(keys, high))
+            return np.zeros((1, width), dtype=np.uint64)
+        start = INDEX_STEP * max(0, bisect_left(self._keys, low) - 1)
+        stop = min(self._blocks, INDEX_STEP * bisect_left(self._keys, high))
+        data = self._stream.read_at(8 * width * (stop + 1 - start), self._at + 8 * width * start)
+        rows = np.frombuffer(data, dtype="<u8").reshape(-1, width)
+        keys = rows[:-1, 1]
+        first = max(0, int(keys.searchsorted(np.uint64(low), "left")) - 1)
+        last = len(keys) if high >= KEY_SPAN else int(keys.searchsorted(np.uint64(high), "left"))
+        return rows[first : last + 1]
 
-    def read(self, blocks: range, low: int = 0, high: int = KEY_SPAN) -> list[pa.RecordBatch]:
-        """Return neighbouring blocks, those rows of each whose routing key is in [low, high), without empty ones."""
-        start, end = self.offsets[blocks.start], self.offsets[blocks.stop]
-        data = pa.py_buffer(self._stream.read_at(end - start, start))
-        spans = itertools.pairwise(offset - start for offset in self.offsets[blocks.start : blocks.stop + 1])
-        parts = [data[begin:end] for begin, end in spans]
-        if len(parts) > 1:
-            parts[-1] = pa.py_buffer(parts[-1].to_pybytes())  # it may have to wait, and must not hold the others
+    def read(self, index: NDArray[np.uint64], low: int = 0, high: int = KEY_SPAN) -> list[pa.RecordBatch]:
+        """Return the rows of the blocks of some rows of `index` but the last one, which tells where they end: block by
+        block, those whose routing key is in [low, high), without empty blocks."""
+        *offsets, last, end = (int(offset) for offset in index[:, 0])
+        parts = []
+        if offsets:
+            data = pa.py_buffer(self._stream.read_at(last - offsets[0], offsets[0]))
+            spans = itertools.pairwise(offset - offsets[0] for offset in [*offsets, last])
+            parts = [data[begin:stop] for begin, stop in spans]
+        parts.append(pa.py_buffer(self._stream.read_at(end - last, last)))  # it may have to wait, but holds no others
         found = [pa.ipc.read_record_batch(part, self.schema) for part in parts]
-        for at, number in enumerate(blocks):
-            ends_before = number + 1 < len(self.first) and self.first[number + 1][0] < high
-            if self.first[number][0] < low or not ends_before:
+        keys = [int(key) for key in index[:, 1]]
+        for at, (first, following) in enumerate(itertools.pairwise(keys)):
+            if first < low or following >= high:
                 found[at] = self._cut(found[at], low, high)
         return [batch for batch in found if len(batch)]
 
@@ -293,30 +311,38 @@ def merge_orders(
     """Yield rows of many run files with routing keys in [low, high) and the order that sorts them (None if they are in
     order): all rows of one batch sort before those of the next. For stages that need not move every row.
 
-    Footers tell where every block begins, so blocks are read in the order of all files, about `chunk_bytes` at a time
-    (a block at the least): rows up to where the next block begins can go. What may have to wait for them is one block
-    of each file, so memory is that and a chunk.
+    An index tells what each block begins with, so blocks are read in the order of all files, about `chunk_bytes` at a
+    time (a block at the least): rows up to where the next block begins can go. What may have to wait for them is one
+    block of each file, so memory is that and a chunk.
     """
     readers = [RunReader(uri) for uri in uris]
     try:
-        blocks = sorted((r.first[at], number, at) for number, r in enumerate(readers) for at in r.blocks(low, high))
+        sort = readers[0].sort if readers else []
+        indexes = [reader.index(low, high) for reader in readers]
+        file = np.repeat(np.arange(len(readers)), [len(index) - 1 for index in indexes])
+        block = np.concatenate([np.arange(len(index) - 1) for index in indexes]) if readers else file
+        if not len(block):
+            return
+        first = np.ascontiguousarray(np.concatenate([index[:-1, 1:] for index in indexes]).T, dtype=np.uint64)
+        sizes = np.concatenate([np.diff(index[:, 0]) for index in indexes])
+        order = sort_order(list(first))
+        ends = np.cumsum(sizes[order])
         waiting: list[list[pa.RecordBatch]] = [[] for _ in readers]
         done = 0
-        while done < len(blocks):
-            chosen: dict[int, range] = {}
-            size = 0
-            while done < len(blocks) and (not size or size < chunk_bytes):
-                _, number, at = blocks[done]
-                chosen[number] = range(chosen.get(number, range(at, at)).start, at + 1)
-                size += readers[number].offsets[at + 1] - readers[number].offsets[at]
-                done += 1
-            for number, span in chosen.items():
-                waiting[number] += readers[number].read(span, low, high)
-            bound = blocks[done][0] if done < len(blocks) else None
-            heads = [_split(rows, readers[0].sort, bound) for rows in waiting if rows]
+        while done < len(order):
+            before = int(ends[done - 1]) if done else 0
+            stop = max(done + 1, int(ends.searchsorted(np.uint64(before + chunk_bytes), "right")))
+            chosen = order[done:stop]
+            for number in np.unique(file[chosen]):
+                of_file = block[chosen[file[chosen] == number]]  # neighbours, in order
+                index = indexes[number][of_file[0] : of_file[-1] + 2]
+                waiting[number] += readers[number].read(index, low, high)
+            bound = tuple(int(value) for value in first[:, order[stop]]) if stop < len(order) else None
+            done = stop
+            heads = [_split(rows, sort, bound) for rows in waiting if rows]
             heads = [head for head in heads if head]
             if heads:
-                yield _joined(heads, readers[0].sort)
+                yield _joined(heads, sort)
     finally:
         for reader in readers:
             reader.close()

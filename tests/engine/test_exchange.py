@@ -206,3 +206,27 @@ def test_rows_that_wait_hold_their_own_block_alone(tmp_path: pathlib.Path, monke
         roots.append(buffer.size)
     assert roots
     assert max(roots) < 2000
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.lists(st.integers(0, 20) | st.integers(0, (1 << 64) - 1), max_size=60), min_size=1, max_size=4),
+    st.integers(1, 4),
+    st.lists(st.integers(0, 20) | st.integers(0, 1 << 64), min_size=2, max_size=4).map(sorted),
+    st.sampled_from([1, 2000, 1 << 20]),
+)
+def test_an_index_of_any_step_finds_every_range(
+    keys: list[list[int]], step: int, bounds: list[int], chunk_bytes: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setattr(exchange, "INDEX_STEP", step)
+        patch.setattr(exchange, "BLOCK_BYTES", 100)
+        paths = []
+        for number, own in enumerate(keys):
+            paths.append(f"{folder}/{number}.run")
+            exchange.write_run(paths[-1], [batch([(key, number) for key in own])], SCHEMA, SORT)
+        rows = sorted((key, number) for number, own in enumerate(keys) for key in own)
+        for low, high in itertools.pairwise(bounds):
+            found = list(exchange.merge(paths, low, high, chunk_bytes))
+            assert pairs(found) == [row for row in rows if low <= row[0] < high]
+            assert all(len(part) for part in found)
