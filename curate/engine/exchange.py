@@ -35,7 +35,7 @@ from curate.errors import InputError
 MAGIC: Final = b"CURATEX2"
 BLOCK_BYTES: Final = 128 << 10
 CHUNK_BYTES: Final = 1 << 20
-SORT_BYTES: Final = 16 << 20
+SORT_BYTES: Final = 8 << 20
 INDEX_STEP: Final = 1024
 MAX_SPILLS: Final = 64
 MIN_SEGMENT_BYTES: Final = 64 << 10

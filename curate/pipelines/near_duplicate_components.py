@@ -35,9 +35,7 @@ CHANGED: Final = "changed"
 def join_components(task: Task) -> None:
     """Find the components of all edges in memory; write what becomes of the documents of those that edges settle, and
     ask for the comparison of the documents of each other one."""
-    batches = [batch for ref in task.inputs("runs") for batch in merge([task.uri(ref)])]
-    table = pa.Table.from_batches(batches, schema=EDGE_ROW)
-    edge = {name: table.column(name).to_numpy() for name in EDGE_ROW.names}
+    edge = _read_edges(task)
     leaders = np.stack([edge["leader_id_hi"], edge["leader_id_lo"]], axis=1)
     members = np.stack([edge["id_hi"], edge["id_lo"]], axis=1)
     found = components(leaders, members)
@@ -65,6 +63,12 @@ def join_components(task: Task) -> None:
     asked = np.flatnonzero(~settled)
     labels = found.nodes[found.smallest[asked]]
     _ask(task, iter([_requests(node["part"][asked], node["row"][asked], labels[:, 0], labels[:, 1])]))
+
+
+def _read_edges(task: Task) -> Columns:
+    batches = [batch for ref in task.inputs("runs") for batch in merge([task.uri(ref)])]
+    table = pa.Table.from_batches(batches, schema=EDGE_ROW)
+    return {name: table.column(name).to_numpy() for name in EDGE_ROW.names}
 
 
 def _best(node: Columns, number: Index) -> Index:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from curate import storage
 from curate.dedup.minhash import SCHEME, MinHashSettings, band_keys, sign_sets
-from curate.engine.exchange import CHUNK_BYTES, SORT_BYTES, write_runs
+from curate.engine.exchange import CHUNK_BYTES, write_runs
 from curate.engine.order_kernel import stable_order
 from curate.engine.tasks import FileRef, Task, canonical_json
 from curate.pipelines.part_texts import chosen_rows
@@ -45,6 +45,10 @@ BAND_ROW: Final = pa.schema(word_fields(*BAND_SORT))
 MEET_SORT: Final = ("key", "new", "id_hi", "part", "row")
 MEET_ROW: Final = pa.schema(word_fields(*MEET_SORT))
 """A band of a document of this run (`new` 1) or of an older one (0): older ones come first."""
+
+
+KEYS_AT_A_TIME: Final = 1 << 19
+"""Keys of bands that are sorted in memory, 32 bytes each."""
 
 
 class Signed(NamedTuple):
@@ -201,7 +205,7 @@ def scatter_bands(task: Task) -> None:
             yield pa.record_batch([pa.array(columns[name]) for name in sort], schema=schema)
 
     with task.write("run", "dedup/{key}-{number}.run") as output:
-        chunks = _chunks(banded(), SORT_BYTES // (8 * len(schema)))
+        chunks = _chunks(banded(), KEYS_AT_A_TIME)
         output.rows = write_runs(output.path, map(in_order, chunks), schema, sort)
 
 
