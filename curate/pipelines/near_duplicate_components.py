@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.dedup.components import components
+from curate.dedup.components import Components, components
 from curate.dedup.min_labels import LINK, both_ways, large_star, small_star
 from curate.engine.exchange import merge, write_run
 from curate.engine.tasks import Task
@@ -30,20 +30,13 @@ Index = NDArray[np.int64]
 LINK_SORT: Final = LINK[:4]
 LINK_ROW: Final = pa.schema(word_fields(*LINK))
 CHANGED: Final = "changed"
+NODES_AT_A_TIME: Final = 1 << 15
 
 
 def join_components(task: Task) -> None:
     """Find the components of all edges in memory; write what becomes of the documents of those that edges settle, and
     ask for the comparison of the documents of each other one."""
-    edge = _read_edges(task)
-    leaders = np.stack([edge["leader_id_hi"], edge["leader_id_lo"]], axis=1)
-    members = np.stack([edge["id_hi"], edge["id_lo"]], axis=1)
-    found = components(leaders, members)
-    ends = found.left, found.right
-    node: Columns = {name: np.zeros(len(found.nodes), dtype=np.uint64) for name in NODE}
-    for at, prefix in zip(ends, ("leader_", ""), strict=True):
-        for name in node:
-            node[name][at] = edge[prefix + name]
+    found, node, given = _read_graph(task)
     own = np.arange(len(found.nodes))
     number = (np.cumsum(found.smallest == own) - 1)[found.smallest]
     sizes = np.bincount(number)
@@ -51,29 +44,49 @@ def join_components(task: Task) -> None:
         if count:
             task.stats[f"components|{1 << (size.bit_length() - 1)}"] += int(count)
     best = _best(node, number)
-    similarity = _similarity_to_best(best[number], *ends, edge["similarity"])
+    similarity = _similarity_to_best(best[number], found.left, found.right, given)
     settled = (np.bincount(number, weights=~np.isnan(similarity)) == sizes)[number]
+    drop = np.flatnonzero(settled & (best[number] != own))
+    heads = best[settled[best]]
+
+    def changes() -> Iterator[pa.RecordBatch]:
+        for start in range(0, max(len(drop), len(heads)), NODES_AT_A_TIME):
+            gone, kept = (some[start : start + NODES_AT_A_TIME] for some in (drop, heads))
+            members, leaders, ended = (
+                {name: column[at] for name, column in node.items()} for at in (gone, best[number[gone]], kept)
+            )
+            yield changes_of(members, leaders, similarity[gone], ended, sizes[number[kept]] - 1)
+
     with task.write("run", "dedup/{key}-{number}.run") as output:
-        drop = np.flatnonzero(settled & (best[number] != own))
-        heads = best[settled[best]]
-        theirs = {name: column[best[number[drop]]] for name, column in node.items()}
-        gone, kept = ({name: column[at] for name, column in node.items()} for at in (drop, heads))
-        changes = changes_of(gone, theirs, similarity[drop], kept, sizes[number[heads]] - 1)
-        output.rows = write_run(output.path, [changes], CHANGE_ROW, CHANGE_SORT)
+        output.rows = write_run(output.path, changes(), CHANGE_ROW, CHANGE_SORT)
     asked = np.flatnonzero(~settled)
     labels = found.nodes[found.smallest[asked]]
     _ask(task, iter([_requests(node["part"][asked], node["row"][asked], labels[:, 0], labels[:, 1])]))
 
 
-def _read_edges(task: Task) -> Columns:
+def _read_graph(task: Task) -> tuple[Components, Columns, NDArray[np.float64]]:
+    """Return the components of all edges, what is known of each node, and the similarity of each edge. Of the edges
+    themselves nothing else stays in memory."""
     batches = [batch for ref in task.inputs("runs") for batch in merge([task.uri(ref)])]
     table = pa.Table.from_batches(batches, schema=EDGE_ROW)
-    return {name: table.column(name).to_numpy() for name in EDGE_ROW.names}
+    batches.clear()
+
+    def ids(prefix: str) -> NDArray[np.uint64]:
+        return np.stack([table.column(f"{prefix}id_{word}").to_numpy() for word in ("hi", "lo")], axis=1)
+
+    found = components(ids("leader_"), ids(""))
+    node: Columns = {"id_hi": found.nodes[:, 0], "id_lo": found.nodes[:, 1]}
+    for name in NODE[2:]:
+        node[name] = np.zeros(len(found.nodes), dtype=np.uint64)
+        node[name][found.left] = table.column(f"leader_{name}").to_numpy()
+        node[name][found.right] = table.column(name).to_numpy()
+    return found, node, table.column("similarity").to_numpy()
 
 
 def _best(node: Columns, number: Index) -> Index:
-    """Return the best node of each component (`number` int64 [nodes] tells which one a node belongs to)."""
-    order = np.lexsort([node["id_lo"], node["id_hi"], node["quality"], node["priority"], number])
+    """Return the best node of each component (`number` int64 [nodes] tells which one a node belongs to). Nodes are in
+    the order of their ids."""
+    order = np.lexsort([node["quality"], node["priority"], number])
     firsts = np.ones(len(order), dtype=bool)
     firsts[1:] = number[order[1:]] != number[order[:-1]]
     return order[firsts]

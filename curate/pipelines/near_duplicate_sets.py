@@ -61,7 +61,7 @@ class _Mapped:
 
     def __init__(self, uri: str) -> None:
         self._map: mmap.mmap | None = None
-        self._taken = 0
+        self._touched = 0
         if storage.is_local(uri):
             with open(storage.local_path(uri), "rb") as stream:
                 self._map = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
@@ -71,11 +71,15 @@ class _Mapped:
     def take(self, starts: Ints, sizes: Ints) -> pa.Array:
         """Return some byte strings, large_binary [rows]."""
         taken = gather_bytes(self.bytes, starts, sizes)
-        self._taken += int(sizes.sum())
-        if self._map is not None and self._taken > MAPPED_BYTES:
-            self._map.madvise(mmap.MADV_DONTNEED)
-            self._taken = 0
+        self.touched(int(sizes.sum()))
         return taken
+
+    def touched(self, size: int) -> None:
+        """Take note that so many bytes were looked at, and give them back when they are many."""
+        self._touched += size
+        if self._map is not None and self._touched > MAPPED_BYTES:
+            self._map.madvise(mmap.MADV_DONTNEED)
+            self._touched = 0
 
     def start_of(self, part: NDArray[Any]) -> int:
         """Return where an array lies that Arrow found in these bytes."""
@@ -143,6 +147,7 @@ def _read_stored(task: Task, ref: FileRef, column: str) -> Stored:
                 data, bounds = text_buffers(values)
             row = batch.column("row").to_numpy().astype(np.int64)
             ids, scope = id_words(batch.column("id")), batch.column("scope").to_numpy()
-            found.append((row, ids, scope, mapped.start_of(data) + bounds[:-1], np.diff(bounds)))
+            found.append((row, ids, scope.copy(), mapped.start_of(data) + bounds[:-1], np.diff(bounds)))
+            mapped.touched(batch.nbytes)  # the system brings in all of a batch with the columns that are read
     row, ids, scope, starts, sizes = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return Stored(row, ids, scope, starts, sizes, mapped)
