@@ -96,7 +96,6 @@ class RunWriter:
         self._index = array("Q")
         self._last = [0] * len(sort)
         self.rows = 0
-        self.bytes = 0
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Append rows that sort after everything written before."""
@@ -128,7 +127,6 @@ class RunWriter:
             }
         ).encode()
         self._stream.write(footer + struct.pack("<Q", len(footer)) + MAGIC)
-        self.bytes = self._stream.tell()
         self._stream.close()
 
 
@@ -205,7 +203,7 @@ def write_run(
     """Sort `batches` into a run file at the local `path` in bounded memory and return the number of rows: up to
     `SORT_BYTES` are sorted at a time. With ``distinct`` one of several equal rows is written; `sort` is all columns."""
     runs = _sorted_runs(batches, schema, sort)
-    return write_runs(path, map(_distinct, runs) if distinct else runs, schema, sort, distinct=distinct)
+    return write_runs(path, map(distinct_rows, runs) if distinct else runs, schema, sort, distinct=distinct)
 
 
 def write_runs(
@@ -220,7 +218,7 @@ def write_runs(
     rows. All but a single one are spilled beside `path` and merged, 64 at a time."""
 
     def merged(paths: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        return _distinct(merge(paths)) if distinct else merge(paths)
+        return distinct_rows(merge(paths)) if distinct else merge(paths)
 
     spills: list[str] = []
     named = itertools.count()
@@ -253,7 +251,7 @@ def write_merged(path: str, batches: Iterable[pa.RecordBatch], schema: pa.Schema
     return writer.rows
 
 
-def _distinct(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def distinct_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Yield sorted rows, one of several that are equal."""
     last: list[Any] = []
     for batch in batches:
@@ -315,14 +313,14 @@ def merge_orders(
     time (a block at the least): rows up to where the next block begins can go. What may have to wait for them is one
     block of each file, so memory is that and a chunk.
     """
+    if not uris:
+        return
     readers = [RunReader(uri) for uri in uris]
     try:
-        sort = readers[0].sort if readers else []
+        sort = readers[0].sort
         indexes = [reader.index(low, high) for reader in readers]
         file = np.repeat(np.arange(len(readers)), [len(index) - 1 for index in indexes])
-        block = np.concatenate([np.arange(len(index) - 1) for index in indexes]) if readers else file
-        if not len(block):
-            return
+        block = np.concatenate([np.arange(len(index) - 1) for index in indexes])
         first = np.ascontiguousarray(np.concatenate([index[:-1, 1:] for index in indexes]).T, dtype=np.uint64)
         sizes = np.concatenate([np.diff(index[:, 0]) for index in indexes])
         order = sort_order(list(first))

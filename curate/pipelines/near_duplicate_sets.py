@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate import storage
-from curate.engine.exchange import merge, sort_order, write_merged
+from curate.engine.exchange import distinct_rows, merge, sort_order, write_merged
 from curate.engine.tasks import FileRef, Task
 from curate.errors import InvariantError
 from curate.pipelines.parts import part_handle
@@ -89,14 +89,10 @@ class _Mapped:
 def send_sets(task: Task) -> None:
     """Send the shingles or signatures of this part's documents to the stars that ask for them."""
     part = part_handle(task.settings["part"])
-    found = pa.Table.from_batches(
-        merge([task.uri(ref) for ref in task.inputs("runs")], part, part + 1), schema=REQUEST_ROW
-    )
-    request = {name: found.column(name).to_numpy() for name in REQUEST_SORT}
     # one pair can be a candidate in many bands
-    fresh = np.ones(len(found), dtype=bool)
-    fresh[1:] = np.any([column[1:] != column[:-1] for column in request.values()], axis=0)
-    request = {name: column[fresh] for name, column in request.items()}
+    asked = distinct_rows(merge([task.uri(ref) for ref in task.inputs("runs")], part, part + 1))
+    found = pa.Table.from_batches(asked, schema=REQUEST_ROW)
+    request = {name: found.column(name).to_numpy() for name in REQUEST_SORT}
     with task.write("run", "dedup/{key}-{number}.run") as output:
         batches = _sorted_sets(task, request) if len(found) else iter(())
         output.rows = write_merged(output.path, batches, SET_ROW, SET_SORT)

@@ -2,99 +2,33 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import pathlib
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from plain_cuts import files_with_passages, passages_left, plain_lines, random_files
+from cut_runs import SHARED, Cut, Dedup, dedup_in, documents_after, texts_of
+from plain_cuts import plain_lines, random_files
 
-from curate.dedup.substring import Anchors, Passages, anchors
 from curate.engine.driver import Driver
 from curate.engine.receipts import run_task
 from curate.engine.tasks import BATCH, DOCUMENT, Job, TaskSpec
 from curate.errors import AlarmError
-from curate.pipelines import part_texts, substrings
-from curate.pipelines.part_texts import stored_texts
+from curate.pipelines import part_texts
 from curate.pipelines.parts import read_batches
-from curate.pipelines.recipe import Recipe, load_recipe, view_names
+from curate.pipelines.recipe import Recipe, load_recipe
 from curate.pipelines.run import Options, Summary, run
-from curate.report.run_folder import read_run
 from curate.report.samples import read_samples
 from curate.tokenize import registry
 
 
-class Cut(NamedTuple):
-    """A document after the last step: its text, whether it is kept, and why not."""
-
-    text: str
-    keep: bool
-    reason: str | None
-
-
-Dedup = Callable[..., dict[str, Cut]]
-
-
-def documents_after(folder: pathlib.Path) -> dict[str, Cut]:
-    """Return the documents of a run by name, in its last view."""
-    recipe = load_recipe(str(folder / "recipe.toml"))
-    views = view_names(recipe)[1:]
-    found = {}
-    for part in read_run(str(folder)).parts():
-        assert part.verdicts is not None
-        verdicts = pq.read_table(folder / part.verdicts.path).to_pylist()
-        edits = {view: str(folder / ref.path) for view, ref in part.edits.items()}
-        for numbers, batch, text in stored_texts(str(folder / part.documents.path), edits, views, ["meta"]):
-            rows = zip(numbers.tolist(), batch.column("meta").to_pylist(), text.to_pylist(), strict=True)
-            for number, meta, left in rows:
-                verdict = verdicts[number]
-                found[dict(meta)["name"]] = Cut(left, verdict["keep"], verdict["reason"])
-    return found
-
-
 @pytest.fixture
 def dedup(tmp_path: pathlib.Path) -> Dedup:
-    """Return a function that runs one dedup step over texts and returns what is left by name."""
-    runs = iter(range(1000))
-
-    def start(
-        files: Iterable[Mapping[str, str]],
-        step: str,
-        settings: str = "",
-        engine: str = "",
-        read: str = "",
-        crawls: Sequence[str] = (),
-    ) -> dict[str, Cut]:
-        number = next(runs)
-        folder = tmp_path / f"run-{number}"
-        sources = []
-        for place, texts in enumerate(files):
-            path = tmp_path / f"{number}-{place}.jsonl"
-            rows = [{"id": name, "text": text, "name": name} for name, text in texts.items()]
-            path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-            sources.append(
-                f'[[sources]]\nname = "s{place}"\ninput = ["{path}"]\nmeta = ["name"]\npriority = {-place}\n'
-                + (f'crawl = "{crawls[place]}"\n' if crawls else "")
-            )
-        recipe = tmp_path / "cut.toml"
-        recipe.write_text(
-            f'name = "cut"\nsteps = ["{step}"]\n{"".join(sources)}\n[read]\n{read}\n'
-            f"[dedup.{step}]\n{settings}\n[engine]\n{engine}\n"
-        )
-        run(load_recipe(str(recipe)), str(folder), Options(executor="inline"))
-        return documents_after(folder)
-
-    return start
-
-
-def texts_of(found: Mapping[str, Cut]) -> dict[str, str]:
-    return {name: cut.text for name, cut in found.items() if cut.keep}
+    return dedup_in(tmp_path)
 
 
 CRAWL = {
@@ -149,7 +83,6 @@ def test_buckets_follow_from_ids_and_each_counts_for_itself(dedup: Dedup) -> Non
     assert all(cut.text.startswith("Menu") for cut in apart.values())
 
 
-SHARED = "We sell all kinds of shoes. We ship them to you within a day. Call us now, on any day!"
 EVERYWHERE = {
     "lines": "max_count = 1",
     "c4_spans": "min_words = 1\nmin_sentences = 1",
@@ -183,16 +116,6 @@ def test_texts_of_different_languages_are_not_compared(dedup: Dedup, step: str) 
     assert (SHARED in found["en"].text) == (step != "lines")
 
 
-def test_texts_of_different_scopes_are_apart_even_where_anchors_collide(
-    dedup: Dedup, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(substrings, "anchors", lambda *given: anchors(*given)._replace(key=anchors(*given).key * 0))
-    files = [{"a": f"A. {SHARED}"}, {"b": f"B. {SHARED}", "c": f"C. {SHARED}"}]
-    found = dedup(files, "substring", 'length_bytes = 60\nscope = "source"')
-    assert [SHARED in found[name].text for name in "abc"].count(True) == 2
-    assert SHARED in found["a"].text
-
-
 def test_c4_drops_what_has_fewer_than_three_sentences_left(dedup: Dedup) -> None:
     files = [{"a": "Menu here."}, {"b": "Menu here.\nOne.\nTwo.\nThree.", "c": "menu here.\nFour.\nFive."}]
     found = dedup(files, "lines", 'preset = "c4"')
@@ -217,12 +140,6 @@ def test_empty_and_very_short_texts_stay_as_they_are(dedup: Dedup, step: str) ->
     found = dedup([texts], step, EVERYWHERE[step].replace("max_count = 1", "max_count = 2"))
     assert {name: cut.text for name, cut in found.items()} == texts
     assert all(cut.keep for cut in found.values())
-
-
-def test_one_text_of_one_character_is_cut_in_bounded_memory(dedup: Dedup) -> None:
-    texts = {"run": "=" * 2_000_000, "other": "-" * 100 + "=" * 150 + "+" * 100}
-    found = dedup([{"run": texts["run"]}, {"other": texts["other"]}], "substring", "length_bytes = 100")
-    assert texts_of(found) == {"run": "=" * 100, "other": "-" * 100 + "+" * 100}
 
 
 def test_an_alarm_counts_what_is_cut_out_of_documents_that_stay(dedup: Dedup) -> None:
@@ -299,52 +216,6 @@ def test_a_changed_step_encodes_only_parts_whose_cuts_changed(
     assert other.executed["tokenize"] > 0
     fresh = run_inline(small_recipe(*own), tmp_path / "fresh")
     assert fresh.fingerprint == first.fingerprint
-
-
-def test_passages_that_are_left_are_what_the_definition_leaves(dedup: Dedup, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = files_with_passages(1)
-    expected = passages_left(files, 40)
-    assert any(expected.get(name, "") != text for texts in files for name, text in texts.items())
-    found = dedup(files, "substring", "length_bytes = 40")
-    assert texts_of(found) == expected
-    small = "unit_bytes = 4_096\npartition_bytes = 3_000\nroll_bytes = 700"
-    assert dedup(files, "substring", "length_bytes = 40", engine=small, read="batch_bytes = 500") == found
-    # with memory for a few passages the rest waits in files
-    monkeypatch.setattr(substrings, "Passages", functools.partial(Passages, passages=16, store_bytes=200))
-    assert dedup(files, "substring", "length_bytes = 40") == found
-    assert dedup(files, "substring", "length_bytes = 40", engine=small) == found
-    monkeypatch.undo()
-    # anchors that collide are compared, not believed
-    monkeypatch.setattr(substrings, "anchors", lambda *given: anchors(*given)._replace(key=anchors(*given).key * 0))
-    assert dedup(files, "substring", "length_bytes = 40") == found
-
-
-def test_a_key_that_all_passages_share_is_told_apart_by_longer_anchors(
-    dedup: Dedup, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
-) -> None:
-    files = files_with_passages(4)
-    expected = dedup(files, "substring", "length_bytes = 40")
-
-    def collide(text: pa.Array, size: int, gram: int | None = None) -> Anchors:
-        found = anchors(text, size, gram)
-        return found if gram else found._replace(key=found.key * 0)
-
-    monkeypatch.setattr(substrings, "anchors", collide)
-    # a hundredth of the passages at once: without longer anchors it would take as many rounds
-    monkeypatch.setattr(substrings, "Passages", functools.partial(Passages, passages=64, store_bytes=2_000))
-    assert dedup(files, "substring", "length_bytes = 40") == expected
-    (phase,) = read_run(str(tmp_path / "run-1")).of_stage("substring.compare")
-    assert max(receipt.stats["rounds"] for receipt in phase.done) <= 3
-
-
-@pytest.mark.parametrize("scope", ["global", "source"])
-@pytest.mark.parametrize("seed", [2, 3])
-def test_passages_of_long_characters_are_cut_as_the_definition_says(dedup: Dedup, seed: int, scope: str) -> None:
-    files = files_with_passages(seed, "aéж中\U0001f642")
-    settings = f'length_bytes = 40\nscope = "{scope}"'
-    expected = passages_left(files, 40, by_source=scope == "source")
-    assert any(expected.get(name, "") != text for texts in files for name, text in texts.items())
-    assert texts_of(dedup(files, "substring", settings)) == expected
 
 
 @pytest.mark.parametrize(
